@@ -1,0 +1,5 @@
+"""`python -m cli` is `regente`."""
+
+from cli.main import main
+
+main()

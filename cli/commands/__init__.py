@@ -1,0 +1,1 @@
+"""The sub-commands of `regente`, one module per noun."""

@@ -1,0 +1,65 @@
+"""The command `regente`: all its sub-commands, and how it ends.
+
+Called by: the console script `regente`, `python -m cli`. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+Errors are one line on stderr. Change also: README.md (the list of commands).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli.commands import delivery, doctor, evidence, key, logs, queue, run, status, task, user, worker, workflow
+from cli.errors import CliError
+from cli.home import set_home
+from cli.output import complain
+
+
+class Commands(TyperGroup):
+    """The commands; an error of ours ends them with one line on stderr and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except CliError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="regente",
+    cls=Commands,
+    help="Hand in tasks, watch runs, look after robots, publish workflows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(task.app, name="task")
+app.add_typer(run.app, name="run")
+app.add_typer(worker.app, name="worker")
+app.add_typer(workflow.app, name="workflow")
+app.add_typer(evidence.app, name="evidence")
+app.add_typer(key.app, name="key")
+app.add_typer(user.app, name="user")
+app.add_typer(queue.app, name="queue")
+app.add_typer(delivery.app, name="delivery")
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback()
+def options(
+    home: Annotated[str | None, typer.Option("--home", help="Where .regente is, instead of REGENTE_HOME.")] = None,
+) -> None:
+    """Regente, on the command line."""
+    if home is not None:
+        set_home(home)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    app()

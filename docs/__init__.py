@@ -1,0 +1,1 @@
+"""Papers, and the program that writes what is generated in them."""

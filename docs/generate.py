@@ -1,0 +1,124 @@
+"""Writes what is generated in the papers: state diagrams, the table of edges, the instruction catalogue, the messages.
+
+Called by: `make docs`; tests/architecture fails when what stands in the files is not what this writes. Nothing that can be
+generated is written by hand: the code is the source.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import shared.contracts.messages  # noqa: F401 - registers every kind
+from shared.contracts.catalogue import CATALOGUE, MODULES, catalogue
+from shared.contracts.envelope import Envelope, kinds
+from shared.contracts.topology import EXCHANGES, control_queue, instructions_queue, replies_queue, service_queues
+from shared.domain.delivery_state import DELIVERY
+from shared.domain.machine import Machine
+from shared.domain.run_state import RUN
+from shared.domain.task_state import TASK
+from shared.domain.worker_state import WORKER
+
+ROOT = Path(__file__).resolve().parents[1]
+MACHINES: tuple[Machine[Any], ...] = (TASK, RUN, WORKER, DELIVERY)
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file with its text as it should be."""
+    architecture = ROOT / "ARCHITECTURE.md"
+    text = architecture.read_text(encoding="utf-8")
+    text = _between(text, "states", "\n\n".join(_diagram(machine) for machine in MACHINES))
+    text = _between(text, "edges", _edges())
+    return {
+        architecture: text,
+        ROOT / "docs" / "instructions.md": _instructions(),
+        ROOT / "docs" / "asyncapi.yaml": _asyncapi(),
+    }
+
+
+def main() -> None:
+    """Write them."""
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+def _between(text: str, name: str, body: str) -> str:
+    """Put `body` between the two marks of a generated part."""
+    start, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    return pattern.sub(lambda _: f"{start}\n{body}\n{end}", text)
+
+
+def _diagram(machine: Machine[Any]) -> str:
+    """A state machine as a Mermaid diagram."""
+    lines = [f"### {machine.name}", "", "```mermaid", "stateDiagram-v2", f"    [*] --> {machine.initial}"]
+    lines += [f"    {before} --> {after}" for before, after in machine.edges]
+    lines += [f"    {state} --> [*]" for state in sorted(machine.final())]
+    return "\n".join([*lines, "```"])
+
+
+def _edges() -> str:
+    """All edges of all machines with their owners."""
+    rows = ["| what | from | to | who | why |", "| --- | --- | --- | --- | --- |"]
+    for machine in MACHINES:
+        for (before, after), edge in machine.edges.items():
+            rows.append(f"| {machine.name} | {before} | {after} | {edge.owner} | {edge.reason} |")
+    return "\n".join(rows)
+
+
+def _instructions() -> str:
+    """The catalogue for developers of workflows."""
+    head = (
+        f"# Instructions\n\nGenerated from `shared/contracts/instructions` (catalogue {CATALOGUE}). An `act` is "
+        "journalled by the robot before and after; a `read` may be done again. The time is how long the robot works on "
+        "it before it gives up; `timeout` is how long it waits for the element.\n"
+    )
+    parts = [head]
+    for module in MODULES:
+        rows = [f"## robot.{module}\n", "| call | effect | time | |", "| --- | --- | --- | --- |"]
+        for name, instruction in catalogue().items():
+            if name.startswith(f"{module}."):
+                arguments = ", ".join(p.name if p.required else f"{p.name}?" for p in instruction.parameters)
+                rows.append(
+                    f"| `{name}({arguments})` | {instruction.effect} | {instruction.timeout_s:.0f} s | {instruction.title} |"
+                )
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _asyncapi() -> str:
+    """Messages and queues as AsyncAPI 3 (https://www.asyncapi.com/docs/reference/specification/v3.0.0)."""
+    queues = [*service_queues(), replies_queue("{executor}"), instructions_queue("{worker}"), control_queue("{worker}")]
+    document = {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Regente", "version": "1", "description": "Generated from shared/contracts."},
+        "channels": {
+            queue.name: {
+                "address": queue.name,
+                "description": f"Read by {queue.reader}.",
+                "x-bindings": [f"{binding.exchange}: {binding.routing_key}" for binding in queue.bindings],
+                "x-arguments": dict(queue.arguments),
+                "x-dead-letters": queue.dead,
+            }
+            for queue in queues
+        },
+        "components": {
+            "x-exchanges": {
+                exchange.name: {"type": exchange.type, "writers": exchange.writers} for exchange in EXCHANGES
+            },
+            "messages": {
+                name: {"summary": (model.__doc__ or "").strip().split("\n")[0], "payload": model.model_json_schema()}
+                for name, model in sorted(kinds().items())
+            },
+            "schemas": {"Envelope": Envelope.model_json_schema()},
+        },
+    }
+    return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The collector: takes tasks in, and tells partners where they stand."""

@@ -1,0 +1,1 @@
+"""What the collector decides: pure functions, with time and ids as arguments."""

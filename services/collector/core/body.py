@@ -1,0 +1,76 @@
+"""Reading the body of a push: JSON as RFC 8259 has it, then the frame around the items.
+
+Called by: intake.py. The items themselves are left alone here: a bad one is refused by itself later. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+WORKFLOW_LENGTH_MAX = 63
+ITEMS_MAX = 10_000
+
+
+class Unreadable(Exception):
+    """The body is no JSON (400)."""
+
+
+class Misfit(Exception):
+    """The body is JSON and no push (422); `path` is a JSON pointer."""
+
+    def __init__(self, message: str, path: str, *, too_many: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.too_many = too_many
+
+
+@dataclass(frozen=True)
+class PushBody:
+    """A push whose frame is right."""
+
+    workflow: str
+    tasks: list[Any]
+
+
+def read_push(data: bytes) -> PushBody:
+    """Parse the body of a push.
+
+    Raises: Unreadable, Misfit.
+    """
+    body = parse_json(data)
+    if not isinstance(body, dict):
+        raise Misfit("the body is a JSON object with workflow and tasks", "")
+    unknown = [name for name in body if name not in ("workflow", "tasks")]
+    if unknown:
+        name = unknown[0][:100].encode("utf-8", "replace").decode()
+        raise Misfit(f"unknown field {name!r}; a push has workflow and tasks", "")
+    workflow, tasks = body.get("workflow"), body.get("tasks")
+    if not isinstance(workflow, str) or not 1 <= len(workflow) <= WORKFLOW_LENGTH_MAX:
+        raise Misfit(f"workflow is the workflow's name, 1 to {WORKFLOW_LENGTH_MAX} characters", "/workflow")
+    if not isinstance(tasks, list) or not tasks:
+        raise Misfit("tasks is a list of at least one task", "/tasks")
+    if len(tasks) > ITEMS_MAX:
+        raise Misfit(f"{len(tasks)} tasks in one push; at most {ITEMS_MAX} are taken", "/tasks", too_many=True)
+    return PushBody(workflow, tasks)
+
+
+def parse_json(data: bytes) -> Any:
+    """Strict JSON: UTF-8, no NaN or Infinity.
+
+    Raises: Unreadable.
+    """
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+    except RecursionError as error:
+        raise Unreadable("the body is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable("the body is not UTF-8") from error
+    except ValueError as error:
+        raise Unreadable(f"the body is no JSON: {error}"[:300]) from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")

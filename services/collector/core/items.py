@@ -1,0 +1,188 @@
+"""The checks of one pushed item: what it must look like before it becomes a task.
+
+Called by: intake.py (the push). Every bad item is refused by itself, with all that is wrong with it. Pure: the time
+is an argument. Change also: `schemas.py` (the same limits as OpenAPI), README.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from services.collector.core.schema import Complaint, InputSchema
+
+REFERENCE_LENGTH_MAX = 200
+INPUT_SIZE_BYTES_MAX = 1024 * 1024
+INPUT_DEPTH_MAX = 50
+"""MongoDB stores 100 levels; the task stands around the input."""
+INTEGER_MAX = 2**63 - 1
+PRIORITY_MAX = 5
+FIELDS = ("reference", "input", "priority", "not_before", "deadline")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_ZONED = re.compile(r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?([Zz]|[+-]\d{2}:?\d{2})$")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item that may become a task."""
+
+    index: int
+    reference: str
+    input: Mapping[str, Any]
+    digest: str
+    priority: int | None = None
+    not_before: datetime | None = None
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An item that may not."""
+
+    index: int
+    reference: str | None
+    """None when the item has no readable one."""
+    complaints: list[Complaint] = field(default_factory=list)
+    digest: str | None = None
+    """Of its input, when that is an object: the same item may have been accepted earlier, under rules of then."""
+
+
+def check_item(index: int, raw: Any, *, schema: InputSchema, now: datetime) -> Item | Refused:
+    """Check one element of `tasks`. `now`: aware, for the deadline.
+
+    Raises: UnusableSchema when the workflow's own schema is at fault.
+    """
+    if not isinstance(raw, dict):
+        return Refused(index, None, [Complaint("MALFORMED", "a task is a JSON object", "")])
+    found = [Complaint("MALFORMED", f"unknown field {name!r}"[:300], "") for name in _unknown(raw)]
+    reference = _reference(raw.get("reference"), found)
+    value, digest = _input(raw, schema, found)
+    priority = _priority(raw.get("priority"), found)
+    not_before = _moment("not_before", raw.get("not_before"), found)
+    deadline = _moment("deadline", raw.get("deadline"), found)
+    _order(not_before, deadline, now, found)
+    if found or reference is None or digest is None:
+        return Refused(index, reference, found[:10], digest)
+    return Item(index, reference, value, digest, priority, not_before, deadline)
+
+
+def digest_of(value: Mapping[str, Any]) -> str:
+    """SHA-256 of an input in canonical form: sorted names, no white space, UTF-8."""
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def _canonical(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _unknown(raw: Mapping[str, Any]) -> list[str]:
+    names = [name for name in raw if name not in FIELDS][:5]
+    return [name.encode("utf-8", "replace").decode() for name in names]
+
+
+def _reference(value: Any, found: list[Complaint]) -> str | None:
+    if not isinstance(value, str) or not 1 <= len(value) <= REFERENCE_LENGTH_MAX:
+        text = f"a reference is a text of 1 to {REFERENCE_LENGTH_MAX} characters"
+        found.append(Complaint("MALFORMED", text, "/reference"))
+        return None
+    if _CONTROL.search(value):
+        found.append(Complaint("MALFORMED", "a reference holds no control characters", "/reference"))
+        return None
+    return value
+
+
+def _input(raw: Mapping[str, Any], schema: InputSchema, found: list[Complaint]) -> tuple[Mapping[str, Any], str | None]:
+    """The input and its digest; the digest is none when the input can't be stored at all."""
+    value = raw.get("input")
+    if not isinstance(value, dict):
+        found.append(Complaint("INVALID_INPUT", "the input is a JSON object", "/input"))
+        return {}, None
+    problem = storable(value)
+    if problem is None:
+        data = _canonical(value)
+        if len(data) <= INPUT_SIZE_BYTES_MAX:
+            found.extend(schema.complaints(value))
+            return value, hashlib.sha256(data).hexdigest()
+        problem = f"the input has {len(data)} bytes; at most {INPUT_SIZE_BYTES_MAX} are taken"
+    found.append(Complaint("INVALID_INPUT", problem, "/input"))
+    return {}, None
+
+
+def storable(value: Any) -> str | None:
+    """Why a JSON value can't be stored and read back unchanged, or none. Without recursion: inputs come from
+    outside."""
+    stack: list[tuple[Any, int]] = [(value, 1)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > INPUT_DEPTH_MAX:
+            return f"the input is nested more than {INPUT_DEPTH_MAX} levels deep"
+        if isinstance(node, dict):
+            for name in node:
+                if problem := _name_problem(name):
+                    return problem
+            stack.extend((child, depth + 1) for child in node.values())
+        elif isinstance(node, list):
+            stack.extend((child, depth + 1) for child in node)
+        elif problem := _scalar_problem(node):
+            return problem
+    return None
+
+
+def _name_problem(name: str) -> str | None:
+    if name.startswith("$"):
+        return "a name in the input begins with $, which the database reads as its own"
+    if "\x00" in name:
+        return "a name in the input holds a NUL character"
+    return _text_problem(name)
+
+
+def _scalar_problem(node: Any) -> str | None:
+    if isinstance(node, str):
+        return _text_problem(node)
+    if isinstance(node, int) and not isinstance(node, bool) and not -INTEGER_MAX - 1 <= node <= INTEGER_MAX:
+        return "an integer in the input has more than 64 bits; send it as a text"
+    if isinstance(node, float) and not math.isfinite(node):
+        return "a number in the input is too large; send it as a text"
+    return None
+
+
+def _text_problem(text: str) -> str | None:
+    return None if text.isascii() or not re.search("[\ud800-\udfff]", text) else "a text in the input is no Unicode"
+
+
+def _priority(value: Any, found: list[Complaint]) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PRIORITY_MAX:
+        found.append(Complaint("MALFORMED", f"a priority is a whole number from 0 to {PRIORITY_MAX}", "/priority"))
+        return None
+    return value
+
+
+def _moment(name: str, value: Any, found: list[Complaint]) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, str) or not _ZONED.match(value):
+            raise ValueError
+        at = datetime.fromisoformat(value.upper().replace(",", ".")).astimezone(UTC)
+        return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    except (ValueError, OverflowError):
+        text = f"{name} is a time with its zone, such as 2027-01-31T09:00:00-03:00 or 2027-01-31T12:00:00Z"
+        found.append(Complaint("MALFORMED", text, f"/{name}"))
+        return None
+
+
+def _order(not_before: datetime | None, deadline: datetime | None, now: datetime, found: list[Complaint]) -> None:
+    if deadline is None:
+        return
+    if deadline <= now:
+        found.append(Complaint("DEADLINE_PASSED", "the deadline has passed", "/deadline"))
+    elif not_before is not None and not_before >= deadline:
+        found.append(Complaint("MALFORMED", "not_before must come before the deadline", "/not_before"))

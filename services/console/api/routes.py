@@ -1,0 +1,83 @@
+"""All routes of the API, and what answers where there is none.
+
+Called by: main.py. The pages are mounted at the root behind these routes and would answer every address that no route
+here matches, with HTML; `refuse_unknown` keeps everything below /api a problem document.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Request
+from shared.runtime.http import Problem
+from starlette.routing import Match
+
+from services.console.api import (
+    accounts,
+    cluster,
+    deliveries,
+    documents,
+    endpoints,
+    evidence,
+    keys,
+    logs,
+    queue,
+    runs,
+    session,
+    tasks,
+    users,
+    workers,
+    workflow_reads,
+    workflows,
+)
+
+MODULES = (
+    session,
+    accounts,
+    users,
+    keys,
+    workflows,
+    workflow_reads,
+    tasks,
+    runs,
+    evidence,
+    workers,
+    documents,
+    endpoints,
+    deliveries,
+    queue,
+    logs,
+    cluster,
+)
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
+
+
+def api_router() -> APIRouter:
+    """Every route of the API."""
+    router = APIRouter(prefix="/api/v1")
+    for module in MODULES:
+        router.include_router(module.router)
+    return router
+
+
+def refuse_unknown(app: FastAPI) -> None:
+    """Answer what no route of the API matches: 405 where only the method is wrong, else 404. To be called last."""
+
+    async def unknown(request: Request, path: str) -> None:
+        allowed = allowed_methods(app, request)
+        if allowed:
+            headers = {"Allow": ", ".join(sorted(allowed))}
+            raise Problem(405, f"{request.method} is not possible here", headers=headers)
+        raise Problem(404, f"/api/{path} does not exist")
+
+    app.add_api_route("/api/{path:path}", unknown, methods=_METHODS, include_in_schema=False)
+
+
+def allowed_methods(app: FastAPI, request: Request) -> set[str]:
+    """The methods of the routes that match a request's path."""
+    allowed: set[str] = set()
+    for route in app.router.routes:
+        if getattr(route, "path", "") == "/api/{path:path}":
+            continue
+        match, _ = route.matches(request.scope)
+        if match is Match.PARTIAL:
+            allowed |= set(getattr(route, "methods", None) or ())
+    return allowed

@@ -1,0 +1,144 @@
+"""Workflows, writing: check, publish and settings, under /api/v1/workflows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import AfterValidator, Field
+from shared.runtime.http import Problem
+
+from services.console.api.access import Admin, ContextOf, Reader
+from services.console.api.answers import problems
+from services.console.api.models import Body, Name, NamePath, View
+from services.console.api.workflow_reads import WorkflowView
+from services.console.store import publish as store
+from services.console.store import workflows
+from shared.contracts.workflow_file import FILES_MAX, FILES_SIZE_BYTES_MAX
+from shared.script.check import Checked
+
+router = APIRouter(tags=["workflows"], responses=problems())
+
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
+
+
+def _size(files: dict[str, str]) -> dict[str, str]:
+    if sum(len(text.encode()) for text in files.values()) > FILES_SIZE_BYTES_MAX:
+        raise ValueError(f"a workflow's files have at most {FILES_SIZE_BYTES_MAX} bytes in all")
+    return files
+
+
+Files = Annotated[
+    dict[Annotated[str, Field(pattern=FILE_NAME, max_length=200)], str],
+    Field(max_length=FILES_MAX, description="The folder's files: their texts by their names."),
+    AfterValidator(_size),
+]
+
+
+class FilesToCheck(Body):
+    """A workflow's folder."""
+
+    account: Name | None = Field(default=None, description="Not used yet.")
+    files: Files
+
+
+class FilesToPublish(Body):
+    """A workflow's folder, to be published."""
+
+    account: Name
+    files: Files
+    publish: Literal[True] = Field(default=True, description="To check only, use /workflows/check.")
+    settings: bool = Field(default=False, description="Overwrite the settings with the file's.")
+
+
+class CheckedView(View):
+    """Nothing is wrong."""
+
+    name: str = Field(description="The workflow's name.")
+    digest: str = Field(description="SHA-256 over its files.")
+    errors: list[str] = Field(description="Always empty: what is wrong comes as a problem, 422.")
+
+
+class PublishedView(View):
+    """What became of a publication."""
+
+    name: str = Field(description="The workflow's name.")
+    number: int = Field(description="The version's number.")
+    digest: str = Field(description="SHA-256 over its files.")
+    unchanged: bool = Field(description="The current version has these files already.")
+
+
+class RetryChange(Body):
+    """What follows from a system failure; what is not named stays."""
+
+    attempts: int | None = Field(default=None, ge=1, le=20, description="Attempts in all.")
+    position: Literal["end", "front"] | None = Field(default=None, description="Where a retried task joins its list.")
+    delay_s: float | None = Field(default=None, ge=0, le=7 * 86400, description="Wait before the next attempt.")
+    in_doubt: Literal["hold", "fail", "retry"] | None = Field(default=None, description="When nobody knows.")
+
+
+class PriceChange(Body):
+    """What a dispatch costs."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.")
+    per_dispatch: str = Field(pattern=r"^\d{1,9}(\.\d{1,6})?$", description="A decimal number, as text.")
+
+
+class DeliveryChange(Body):
+    """Who hears of outcomes."""
+
+    endpoint: Name
+    events: list[Literal["succeeded", "failed", "held", "cancelled", "expired"]] = Field(
+        max_length=5, description="Which events are sent."
+    )
+
+
+class SettingsChange(Body):
+    """Settings to change; what is not named stays."""
+
+    priority: int | None = Field(default=None, ge=0, le=5, description="Of tasks without one of their own.")
+    timezone: str | None = Field(default=None, min_length=1, max_length=64, description="IANA name.")
+    retry: RetryChange | None = Field(default=None, description="What follows from a system failure.")
+    price: PriceChange | None = Field(default=None, description="null: free.")
+    delivery: DeliveryChange | None = Field(default=None, description="null: partners poll the results feed.")
+
+
+@router.post("/workflows/check")
+async def check(body: FilesToCheck, viewer: Reader, context: ContextOf) -> CheckedView:
+    """Check a workflow's folder; nothing is stored."""
+    checked = await store.check(context, body.files)
+    _refuse_errors(checked)
+    assert checked.definition is not None
+    return CheckedView(name=checked.definition.name, digest=checked.digest, errors=[])
+
+
+@router.post("/workflows")
+async def publish(body: FilesToPublish, viewer: Admin, context: ContextOf) -> PublishedView:
+    """Check a workflow's folder, and publish it as a new version unless the current one has the same files."""
+    checked = await store.check(context, body.files)
+    _refuse_errors(checked)
+    done = await store.publish(context, viewer, body.account, body.files, checked, settings=body.settings)
+    return PublishedView(name=done.name, number=done.number, digest=done.digest, unchanged=done.unchanged)
+
+
+@router.patch("/workflows/{account}/{name}/settings")
+async def patch_settings(
+    account: NamePath, name: NamePath, body: SettingsChange, viewer: Admin, context: ContextOf
+) -> WorkflowView:
+    """Change how a workflow is run, from now on."""
+    nullable = {"price", "delivery"}
+    sent = body.model_dump(mode="json", exclude_unset=True)
+    change = {field: value for field, value in sent.items() if value is not None or field in nullable}
+    if "retry" in change:
+        change["retry"] = {field: value for field, value in change["retry"].items() if value is not None}
+    return WorkflowView.of(await workflows.patch_settings(context, viewer, account, name, change))
+
+
+def _refuse_errors(checked: Checked) -> None:
+    """Raises: Problem 422 with what is wrong, file by file."""
+    if not checked.errors and checked.definition is not None:
+        return
+    errors = [{"file": one.file, "line": one.line, "message": one.message} for one in checked.errors]
+    first = checked.errors[0]
+    where = f"{first.file}{f':{first.line}' if first.line else ''}: " if first.file else ""
+    raise Problem(422, f"{where}{first.message}", code="INVALID_INPUT", errors=errors)

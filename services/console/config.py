@@ -1,0 +1,19 @@
+"""Settings of the console: those of every service, and where the other services are. Read once at start."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+from shared.runtime.settings import ServiceSettings
+
+
+class ConsoleSettings(ServiceSettings):
+    """Environment variables REGENTE_*."""
+
+    model_config = SettingsConfigDict(env_prefix="REGENTE_", frozen=True)
+
+    http_port: int = Field(default=8000, ge=1, le=65535, description="Port of API and pages.")
+    session_hours: float = Field(default=12, gt=0, le=24 * 30, description="How long a log-in lasts, hours.")
+    command_wait_s: float = Field(default=3, ge=0, le=30, description="How long an action waits for its outcome.")
+    pages: bool = Field(default=True, description="Whether the web pages are served, or the API only.")
+    cookie_secure: bool = Field(default=False, description="Set the session cookie for HTTPS only.")

@@ -1,0 +1,1 @@
+"""Decisions of the console: functions of their arguments, without I/O, clocks or chance."""

@@ -1,0 +1,194 @@
+"""One task: everything about it, and the decision when it is held, with the evidence beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nicegui import ui
+
+from services.console.core.access import Role
+from services.console.pages.evidence import Lightbox, thumbnails
+from services.console.pages.frame import add_page, card, heading
+from services.console.pages.markup import Html, age, code, facts, link, mono, table, tag
+from services.console.pages.texts import priority_name, state
+from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
+from services.console.store.context import Context
+from services.console.store.runs import list_evidence, list_runs
+from services.console.store.tasks import cancel, get_task, settle
+from shared.domain.task_state import FINAL, TaskState
+from shared.errors import PermanentError
+from shared.mongo.waiting import why_waiting
+from shared.obs.clock import now
+
+REFRESH_S = 1.5
+
+
+def add(context: Context) -> None:
+    """Register the page."""
+    add_page(context, "/tasks/{task}", "/tasks", build)
+
+
+async def build(visit: Visit) -> None:
+    """Draw the page."""
+    _ = visit.text
+    task = visit.path["task"]
+    try:
+        document = await get_task(visit.context, visit.viewer, task)
+    except PermanentError as error:
+        heading(_("Task"))
+        ui.label(str(error)).classes("empty")
+        return
+    heading(f"{_('Task')} {document['reference']}", tag("small", link(document["workflow"], _workflow(document))))
+    buttons = _draw_decision(visit, task)
+    box = Lightbox(visit)
+    with ui.element("div").classes("columns"):
+        with card(_("Where it stands")).classes("wide"):
+            standing = Live()
+        with card(_("Evidence")):
+            pictures = Live(box.on_click)
+        with card(_("History")).classes("wide"):
+            history = Live()
+        with card(_("Runs")):
+            runs = Live()
+        with card(_("Input")):
+            ui.html(code(document.get("input")), sanitize=False)
+        with card(_("Result")):
+            result = Live()
+
+    async def refresh() -> None:
+        found = await get_task(visit.context, visit.viewer, task)
+        buttons(found)
+        waits = found["state"] == TaskState.QUEUED
+        standing.show(_standing(visit, found, await why_waiting(visit.context.mongo, found) if waits else ""))
+        history.show(_history(visit, found))
+        result.show(_result(visit, found))
+        pictures.show(thumbnails(visit, await list_evidence(visit.context, visit.viewer, task)))
+        listed = await list_runs(visit.context, visit.viewer, task=task, limit=20)
+        runs.show(_runs(visit, listed.items))
+
+    await keep_fresh(visit, refresh, REFRESH_S)
+
+
+def _workflow(task: dict[str, Any]) -> str:
+    return f"/workflows/{task['account']}/{task['workflow']}"
+
+
+def _draw_decision(visit: Visit, task: str) -> Any:
+    """The buttons; returns the function that shows those which the task's state allows."""
+    _ = visit.text
+    with ui.element("section").classes("part decision") as held:
+        ui.html(tag("h2", _("This task waits for your decision")), sanitize=False)
+        hint = ui.label(_("Look at the evidence, and at the portal if need be: did its last act take effect?"))
+        hint.classes("hint")
+        note = ui.input(label=_("Why (kept in its history)")).props("outlined dense").classes("full")
+        output = (
+            ui.textarea(label=_("Result as JSON, when it succeeded"))
+            .props("outlined dense autogrow")
+            .classes("full mono")
+        )
+        with ui.row().classes("asks"):
+            ui.button(_("It succeeded"), on_click=lambda: decide("succeeded")).props("unelevated dense color=positive")
+            ui.button(_("It failed"), on_click=lambda: decide("failed")).props("unelevated dense color=negative")
+            ui.button(_("Do it again"), on_click=lambda: decide("again")).props("outline dense")
+    with ui.row().classes("filters") as open_:
+        ui.button(_("Cancel it"), on_click=lambda: call_off()).props("outline dense color=negative size=sm")
+
+    async def decide(outcome: str) -> None:
+        try:
+            value = json.loads(output.value) if outcome == "succeeded" and (output.value or "").strip() else None
+        except ValueError:
+            ui.notify(_("The result is no JSON."), type="warning")
+            return
+        if value is not None and not isinstance(value, dict):
+            ui.notify(_("The result must be a JSON object."), type="warning")
+            return
+        if outcome == "again" and not await confirm(
+            visit, _("Do it again? What it did may then be done twice."), _("Do it again")
+        ):
+            return
+        text = note.value or ""
+        await act(visit, Role.OPERATOR, lambda: settle(visit.context, visit.viewer, task, outcome, value, text))
+
+    async def call_off() -> None:
+        if await confirm(visit, _("Call this task off?"), _("Cancel it"), danger=True):
+            await act(visit, Role.OPERATOR, lambda: cancel(visit.context, visit.viewer, task))
+
+    def show(found: dict[str, Any]) -> None:
+        may = visit.viewer.may(Role.OPERATOR)
+        held.set_visibility(may and found["state"] == TaskState.HELD)
+        open_.set_visibility(may and found["state"] not in FINAL)
+
+    return show
+
+
+def _standing(visit: Visit, task: dict[str, Any], why: str) -> Html:
+    _ = visit.text
+    hold, error = task.get("hold") or {}, task.get("error") or {}
+    held_by = task.get("held_by") or {}
+    line = f"{_('line')} {error['line']}" if error.get("line") else ""
+    traceback = error.get("traceback") or ""
+    traceback = traceback if isinstance(traceback, str) else "\n".join(str(frame) for frame in traceback)
+    return facts(
+        [
+            (_("State"), state(_, task["state"])),
+            (_("Why it waits"), why),
+            (
+                _("Held because"),
+                tag("b", hold.get("text") or hold.get("reason"), class_="warn") if task["state"] == "held" else "",
+            ),
+            (_("Run"), link(mono(held_by.get("run")), f"/runs/{held_by.get('run')}") if held_by else ""),
+            (
+                _("Error"),
+                [tag("b", error.get("message")), f" {error.get('code') or ''} ({error.get('kind')}) {line}"]
+                if error
+                else "",
+            ),
+            (_("Traceback"), tag("pre", traceback, class_="code") if traceback else ""),
+            (_("Id"), mono(task["_id"])),
+            (_("Account"), task["account"]),
+            (_("Partner"), task.get("partner")),
+            (_("Priority"), priority_name(_, task.get("priority")) or _("as the workflow")),
+            (_("Attempts"), task.get("attempts", 0)),
+            (_("Came"), visit.moment(task["created_at"])),
+            (_("Not before"), visit.moment(task.get("not_before"))),
+            (_("Deadline"), visit.moment(task.get("deadline"))),
+            (_("Finished"), visit.moment(task.get("finished_at"))),
+            (_("Logs"), link(_("its log lines"), f"/logs?task={task['_id']}")),
+        ]
+    )
+
+
+def _history(visit: Visit, task: dict[str, Any]) -> Html:
+    _ = visit.text
+    rows = [
+        (
+            visit.moment(line.get("at")),
+            state(_, line.get("state")),
+            line.get("by") or "",
+            tag("span", line.get("reason") or "", class_="clip"),
+        )
+        for line in reversed(task.get("history") or [])
+    ]
+    return table((_("When"), _("State"), _("By"), _("Why")), rows, _("Nothing yet."))
+
+
+def _result(visit: Visit, task: dict[str, Any]) -> Html:
+    _ = visit.text
+    result = task.get("result")
+    return code(result.get("output")) if result else tag("div", _("None yet."), class_="empty")
+
+
+def _runs(visit: Visit, runs: list[dict[str, Any]]) -> Html:
+    _ = visit.text
+    at = now()
+    rows = [
+        (
+            link(mono(one["_id"][-8:]), f"/runs/{one['_id']}"),
+            state(_, one["state"]),
+            mono(one.get("worker") or ""),
+            age(one["opened_at"], at),
+        )
+        for one in runs
+    ]
+    return table((_("Run"), _("State"), _("Robot"), _("Opened")), rows, _("None yet."))

@@ -1,0 +1,133 @@
+"""One workflow: its versions, its files, its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import ui
+
+from services.console.core.access import Role
+from services.console.pages.frame import add_page, card, heading
+from services.console.pages.markup import Html, facts, link, mono, seconds, table, tag
+from services.console.pages.script import source
+from services.console.pages.texts import priority_name
+from services.console.pages.visit import Visit, act
+from services.console.store.context import Context
+from services.console.store.workflows import get_version, get_workflow, list_versions, patch_settings
+from shared.errors import PermanentError
+
+VERSIONS_SHOWN = 30
+
+
+def add(context: Context) -> None:
+    """Register the page."""
+    add_page(context, "/workflows/{account}/{name}", "/workflows", build)
+
+
+async def build(visit: Visit) -> None:
+    """Draw the page."""
+    _ = visit.text
+    account, name = visit.path["account"], visit.path["name"]
+    try:
+        workflow = await get_workflow(visit.context, visit.viewer, account, name)
+        versions = (await list_versions(visit.context, visit.viewer, account, name, VERSIONS_SHOWN, None)).items
+        number = visit.query.get("version") or workflow.get("current") or 0
+        version = await get_version(visit.context, visit.viewer, account, name, int(number)) if number else None
+    except (PermanentError, ValueError) as error:
+        heading(_("Workflow"))
+        ui.label(str(error)).classes("empty")
+        return
+    heading(workflow.get("title") or name, tag("small", f"{account}/{name}"))
+    with ui.element("div").classes("columns"):
+        with card(_("Settings")):
+            ui.html(_settings(visit, workflow["settings"]), sanitize=False)
+            if visit.viewer.may(Role.ADMIN):
+                _draw_change(visit, account, name, workflow["settings"])
+        with card(_("Versions")).classes("wide"):
+            ui.html(_versions(visit, workflow, versions), sanitize=False)
+        if version is not None:
+            _draw_version(visit, version)
+
+
+def _settings(visit: Visit, settings: dict[str, Any]) -> Html:
+    _ = visit.text
+    retry, price, delivery = (settings.get(one) or {} for one in ("retry", "price", "delivery"))
+    in_doubt = {"hold": _("hold for a person"), "fail": _("fail"), "retry": _("try again")}
+    position = {"end": _("end of its list"), "front": _("front of its list")}
+    return facts(
+        [
+            (_("Priority"), priority_name(_, settings.get("priority"))),
+            (_("Attempts"), retry.get("attempts")),
+            (_("Next attempt after"), seconds(retry.get("delay_s"))),
+            (_("Retried at the"), position.get(str(retry.get("position")))),
+            (_("When in doubt"), in_doubt.get(str(retry.get("in_doubt")))),
+            (_("Time zone"), settings.get("timezone")),
+            (_("Price"), f"{price['per_dispatch']} {price['currency']}" if price else _("free")),
+            (_("Delivered to"), delivery.get("endpoint") or _("the results feed only")),
+            (_("Events"), ", ".join(delivery.get("events") or [])),
+        ]
+    )
+
+
+def _draw_change(visit: Visit, account: str, name: str, settings: dict[str, Any]) -> None:
+    """The settings that are changed most, as a form; all of them are in the API."""
+    _ = visit.text
+    retry = settings.get("retry") or {}
+    with ui.dialog() as dialog, ui.card().classes("ask"):
+        ui.label(_("Change settings"))
+        levels = {level: priority_name(_, level) for level in range(6)}
+        priority = ui.select(levels, label=_("Priority"), value=settings.get("priority", 1))
+        attempts = ui.number(_("Attempts"), value=retry.get("attempts", 1), min=1, max=20, precision=0)
+        delay = ui.number(_("Next attempt after, seconds"), value=retry.get("delay_s", 60), min=0, max=604800)
+        choices = {"hold": _("hold for a person"), "fail": _("fail"), "retry": _("try again")}
+        in_doubt = ui.select(choices, label=_("When in doubt"), value=retry.get("in_doubt", "hold"))
+        for field in (priority, attempts, delay, in_doubt):
+            field.props("outlined dense").classes("full")
+        with ui.row().classes("asks"):
+            ui.button(_("No"), on_click=dialog.close).props("flat dense")
+            ui.button(_("Change"), on_click=lambda: change()).props("unelevated dense")
+
+    async def change() -> None:
+        wanted = {
+            "priority": priority.value,
+            "retry": {
+                "attempts": int(attempts.value or 1),
+                "delay_s": float(delay.value or 0),
+                "in_doubt": in_doubt.value,
+            },
+        }
+        dialog.close()
+        if await act(visit, Role.ADMIN, lambda: patch_settings(visit.context, visit.viewer, account, name, wanted)):
+            ui.navigate.reload()
+
+    ui.button(_("Change"), icon="tune", on_click=dialog.open).props("outline dense size=sm")
+
+
+def _versions(visit: Visit, workflow: dict[str, Any], versions: list[dict[str, Any]]) -> Html:
+    _ = visit.text
+    address = f"/workflows/{workflow['account']}/{workflow['name']}?version="
+    rows = [
+        (
+            link(one["number"], f"{address}{one['number']}"),
+            tag("span", _("current"), class_="badge s-authorised") if one["number"] == workflow.get("current") else "",
+            visit.moment(one["published_at"]),
+            one["published_by"],
+            mono(one["digest"][:12]),
+        )
+        for one in versions
+    ]
+    columns = (_("Version"), "", _("Published"), _("By"), _("Digest"))
+    return table(columns, rows, _("Nothing is published."), classes=("num", "", "", "", ""))
+
+
+def _draw_version(visit: Visit, version: dict[str, Any]) -> None:
+    """The files of a version, one tab each, the scripts first."""
+    _ = visit.text
+    names = sorted(version["files"], key=lambda one: (not one.endswith(".py"), one))
+    with card(f"{_('Version')} {version['number']}").classes("wide full"):
+        with ui.tabs().props("dense align=left no-caps") as tabs:
+            shown = [ui.tab(name) for name in names]
+        with ui.tab_panels(tabs, value=shown[0] if shown else None).classes("full"):
+            for name, one in zip(names, shown, strict=True):
+                with ui.tab_panel(one):
+                    ui.html(source(version["files"][name].splitlines(), 1), sanitize=False)

@@ -1,0 +1,61 @@
+"""What the console's queries and requests need: the open connections, and what is kept for a moment.
+
+Called by: main.py (makes it), api and pages (pass it to the functions of store). Survives a crash: nothing lives here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.console.config import ConsoleSettings
+from services.console.core.login_limit import LoginLimit
+from shared.broker import Broker
+from shared.broker.admin import BrokerAdmin
+from shared.mongo import Mongo
+from shared.seal import Sealer
+
+CHECKS_AT_ONCE_MAX = 2
+HASHES_AT_ONCE_MAX = 2
+PAGES_CACHE_S = 1.0
+
+
+class Moment:
+    """Answers that are the same for everybody, kept for about a second: many open pages cost one query."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def get(self, key: str, ask: Callable[[], Awaitable[Any]], keep_s: float = PAGES_CACHE_S) -> Any:
+        """The kept answer for `key`, or what `ask` gives now; concurrent callers wait for one question.
+
+        Keys are few.
+        """
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            at, answer = self._kept.get(key, (-keep_s, None))
+            if time.monotonic() - at < keep_s:
+                return answer
+            answer = await ask()
+            self._kept[key] = (time.monotonic(), answer)
+            return answer
+
+
+@dataclass
+class Context:
+    """The console's connections."""
+
+    mongo: Mongo
+    broker: Broker
+    admin: BrokerAdmin
+    sealer: Sealer
+    settings: ConsoleSettings
+    login_limit: LoginLimit = field(default_factory=LoginLimit)
+    moment: Moment = field(default_factory=Moment)
+    checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE_MAX))
+    """Scripts are checked in subprocesses of their own; so many at once."""
+    hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHES_AT_ONCE_MAX))
+    """argon2 takes 64 MiB a time."""

@@ -1,0 +1,5 @@
+"""`python -m services.delivery`."""
+
+from services.delivery.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""What delivery decides: pure functions, with time and chance as arguments."""

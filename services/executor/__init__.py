@@ -1,0 +1,1 @@
+"""The executor: runs the workflows' scripts, one instruction at a time, through whatever crashes."""

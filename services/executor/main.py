@@ -1,0 +1,118 @@
+"""Wires the executor: interpreter, robots, lease, consumers, sweeps, API. Called by: `python -m services.executor`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import cached_property
+from typing import Any
+
+from fastapi import FastAPI
+from shared.runtime.http import create_app
+from shared.runtime.service import Service, run
+from shared.runtime.sweeper import Sweeper
+
+from services.executor.api import router
+from services.executor.config import ExecutorSettings
+from services.executor.evidence import EvidenceStore
+from services.executor.handlers import Handlers
+from services.executor.interpreter import Interpreter, Limits
+from services.executor.recovery import Crew
+from services.executor.robots import Robots
+from services.executor.runner import Tools
+from services.executor.store import ExecutorStore
+from shared.broker import Consumer
+from shared.contracts.envelope import Message
+from shared.contracts.topology import EXECUTOR_HANDOFFS, HANDOFFS, presence_queue, replies_queue
+from shared.errors import RegenteError
+from shared.mongo.lease import Lease, Watch
+from shared.obs.ids import new_id
+
+HANDOFFS_AT_ONCE = 16
+REPLIES_AT_ONCE = 200
+WATCH_S = 0.4
+TRIM_S = 60.0
+
+
+class Executor(Service):
+    """The process of an executor."""
+
+    name = "executor"
+    settings: ExecutorSettings
+
+    @cached_property
+    def id(self) -> str:
+        """Who this process is to runs and robots: another one after each start."""
+        return f"{self.settings.instance}-{new_id()[-8:]}"
+
+    @cached_property
+    def store(self) -> ExecutorStore:
+        """Its queries."""
+        return ExecutorStore(self.mongo, self.sealer)
+
+    @cached_property
+    def evidence(self) -> EvidenceStore:
+        """Evidence."""
+        return EvidenceStore(self.mongo)
+
+    def app(self) -> FastAPI:
+        """The robots' API: blobs."""
+        app = create_app(self, title="Regente executor", body_size_bytes_max=self.settings.blob_size_bytes_max)
+        app.include_router(
+            router(self.store, self.evidence, self.sealer, size_bytes_max=self.settings.blob_size_bytes_max)
+        )
+        return app
+
+    async def start(self) -> None:
+        """Be seen first (lease, presence, reply queue), then take runs."""
+        settings = self.settings
+        self._stack = AsyncExitStack()
+        limits = Limits(memory_bytes_max=settings.script_memory_bytes_max, turn_s=settings.script_turn_s)
+        interpreter = await self._stack.enter_async_context(Interpreter(processes_max=settings.runs_max, limits=limits))
+        robots = Robots(
+            self.broker, self.sealer, executor=self.id, url=settings.executor_url, resend_s=settings.resend_s
+        )
+        tools = Tools(self.store, self.evidence, interpreter, robots, self.hint, self.id, settings.instructions_max)
+        self._crew = Crew(tools, self.broker, Watch(self.mongo, "executor"), settings)
+        self._handlers = Handlers(self.store, self.evidence, self._crew, robots, self.hint)
+        self._lease = Lease(self.mongo, f"executor/{self.id}", self.id, beat_s=settings.lease_beat_s)
+        await self._lease.acquire()
+        self._lease.start()
+        await self.broker.declare(presence_queue(self.id))
+        self._consumers: list[Consumer] = [
+            await self.broker.consume(replies_queue(self.id), self._handlers.on_worker_reply, prefetch=REPLIES_AT_ONCE),
+            await self.broker.consume(EXECUTOR_HANDOFFS, self._handlers.on_handoff, prefetch=HANDOFFS_AT_ONCE),
+        ]
+        self._sweepers = [
+            Sweeper("executor.sweep", settings.sweep_s, self._crew.sweep, self.log),
+            Sweeper("executor.commands", settings.sweep_s, self._handlers.sweep_commands, self.log),
+            Sweeper("executor.watch", WATCH_S, self._crew.watch, self.log),
+            Sweeper("executor.trim", TRIM_S, self._crew.trim, self.log),
+        ]
+        for sweeper in self._sweepers:
+            await sweeper.start()
+        self.log.info("executor ready", executor=self.id)
+
+    async def stop(self) -> None:
+        """Take no more, park what is in hand where it stands, then be gone."""
+        handoffs = self._consumers.pop()
+        await handoffs.cancel()
+        for sweeper in self._sweepers:
+            await sweeper.stop()
+        await self._crew.leave()
+        for consumer in self._consumers:
+            await consumer.cancel()
+        await self.broker.delete_queue(replies_queue(self.id).name)
+        await self._lease.stop()
+        await self._stack.aclose()
+
+    async def hint(self, key: str, message: Message | Any) -> None:
+        """Send a hint; when that fails the receiver's sweep finds what it was about."""
+        try:
+            await self.broker.send(HANDOFFS, key, message)
+        except RegenteError as error:
+            self.log.warning("hint not sent, its receiver will find out by itself", key=key, reason=str(error))
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    run(Executor, ExecutorSettings)

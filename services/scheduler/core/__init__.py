@@ -1,0 +1,1 @@
+"""The scheduler's decisions as pure functions: time, ids and chance are arguments."""

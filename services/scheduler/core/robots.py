@@ -1,0 +1,65 @@
+"""What a robot's status becomes, and whether its run has lost it.
+
+Called by: robots.py, recovery.py, presence.py. All edges of the robot's machine belong to the scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.domain.worker_state import WORKER, Authorisation, WorkerMode, WorkerStatus
+
+IDLE = {
+    WorkerMode.RUN: WorkerStatus.WAITING,
+    WorkerMode.PAUSE: WorkerStatus.PAUSED,
+    WorkerMode.STOP: WorkerStatus.STOPPED,
+    WorkerMode.ABORT: WorkerStatus.STOPPED,
+}
+"""Status of a robot with nothing in hand, by what people want of it."""
+BUSY = frozenset({WorkerStatus.RESERVED, WorkerStatus.RUNNING})
+
+
+def status_after_release(status: WorkerStatus, mode: WorkerMode) -> WorkerStatus:
+    """Status of a robot whose run ended.
+
+    Raises: IllegalTransition when it had no run.
+    """
+    after = IDLE[mode]
+    WORKER.check(status, after, owner="scheduler")
+    return after
+
+
+def status_after_mode(status: WorkerStatus, mode: WorkerMode) -> WorkerStatus:
+    """Status of a robot when a person sets its mode: what is in hand goes on, nothing in hand follows the mode."""
+    after = status if status in BUSY else IDLE[mode]
+    if after != status:
+        WORKER.check(status, after, owner="scheduler")
+    return after
+
+
+def takes_runs(worker: Mapping[str, Any]) -> bool:
+    """Whether a run may be opened on this robot now."""
+    return (
+        worker["authorisation"] == Authorisation.AUTHORISED
+        and bool(worker["connected"])
+        and worker["status"] == WorkerStatus.WAITING
+        and worker["mode"] == WorkerMode.RUN
+        and worker.get("run") is None
+    )
+
+
+def lost(worker: Mapping[str, Any] | None, *, run: str, epoch: int) -> str | None:
+    """Why a live run has lost its robot, or none when it still has it.
+
+    worker: the robot's document now, none when it was removed; run, epoch: as the run says.
+    """
+    if worker is None:
+        return "the robot was removed"
+    if worker.get("run") != run or worker.get("epoch") != epoch:
+        return "the robot was given to another run"
+    if worker["authorisation"] != Authorisation.AUTHORISED:
+        return "the robot is no longer authorised"
+    if not worker["connected"]:
+        return "the robot has gone silent"
+    return None

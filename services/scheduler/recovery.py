@@ -1,0 +1,198 @@
+"""What comes back: tasks that runs give up, runs that end, robots that are lost, and what a crash left half done.
+
+Owns: nothing. Called by: handlers.py (hints), main.py (sweeps). Survives a crash: every step is a guarded write that may be repeated, and a
+hand-over is cleared last, so whoever sweeps next finds the rest. Change also: ARCHITECTURE.md (hand-offs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from services.scheduler.core.order import retry_policy
+from services.scheduler.core.robots import lost
+from services.scheduler.core.tasks import OWNER, Change, due_place, expired, given_back, orphaned, poisoned
+from services.scheduler.core.zombies import verdict
+from services.scheduler.hints import Hints
+from services.scheduler.store.queue import QueueStore
+from services.scheduler.store.requests import RequestStore
+from services.scheduler.store.runs import RunStore
+from services.scheduler.store.tasks import TaskStore
+from services.scheduler.store.workers import WorkerStore
+from shared.domain.retry import backoff_s
+from shared.domain.run_state import FINAL
+from shared.domain.task_state import ReturnReason
+from shared.errors import TemporaryError
+from shared.mongo import Mongo
+from shared.mongo.guarded import is_transient
+from shared.obs.clock import now
+from shared.obs.logs import get_logger
+from shared.obs.metrics import counter
+
+BATCH = 200
+CLAIMS_MAX = 20
+"""Tries at a hand-over before the task is held as poison."""
+BACKOFF_FIRST_S = 2.0
+BACKOFF_MAX_S = 60.0
+
+ZOMBIES = counter("regente_zombies_recovered_total", "What a crash left behind and a sweep put right.", ["what"])
+BACK = counter("regente_tasks_returned_total", "Tasks given back by runs.", ["what"])
+EXPIRED = counter("regente_tasks_expired_total", "Tasks whose deadline passed before they ran.", [])
+LOST = counter("regente_robots_lost_total", "Runs that lost their robot.", [])
+
+log = get_logger(__name__)
+
+
+class Recovery:
+    """Brings back what runs leave, and frees robots."""
+
+    def __init__(self, mongo: Mongo, hints: Hints, *, kick: Callable[[], None]) -> None:
+        self._queue = QueueStore(mongo)
+        self._tasks = TaskStore(mongo)
+        self._runs = RunStore(mongo)
+        self._workers = WorkerStore(mongo)
+        self._requests = RequestStore(mongo)
+        self._hints = hints
+        self._kick = kick
+        """Has the dispatcher look again."""
+
+    async def task_returned(self, id: str) -> None:
+        """An executor gave a task back: to the queue with it (or to its partner, when it was cancelled meanwhile)."""
+        task = await self._tasks.task(id)
+        handed = (task or {}).get("pending") or {}
+        if task is None or handed.get("to") != OWNER:
+            return
+        at = now()
+        if handed["claims"] > CLAIMS_MAX or handed["what"] not in tuple(ReturnReason):
+            change = poisoned(task, handed["claims"], at)
+        else:
+            policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
+            change = given_back(task, ReturnReason(handed["what"]), policy, at)
+        held = task.get("held_by") or {}
+        expect = {"pending.to": OWNER, "pending.what": handed["what"], "held_by.run": held.get("run")}
+        if await self._apply(task, change, f"back/{held.get('run')}/{held.get('attempt')}", expect):
+            BACK.labels(handed["what"]).inc()
+            log.info("task_returned", task=id, run=held.get("run"), what=handed["what"], state=change.after.value)
+
+    async def run_finished(self, id: str) -> None:
+        """A run ended: see to the tasks it left, free its robot, and clear the hand-over last."""
+        run = await self._runs.run(id)
+        if run is None or run["state"] not in FINAL:
+            return
+        await self._bring_back(id, run)
+        if run.get("worker") and await self._workers.release(run["worker"], id, run["epoch"]):
+            log.info("robot_released", worker=run["worker"], run=id)
+        await self._runs.settled(id)
+        self._kick()
+
+    async def sweep_handed_over(self) -> None:
+        """Work what was handed over and whose hint may have been lost."""
+        for task in await self._tasks.handed_over(now(), BATCH):
+            if await self._tasks.claim(task, _next_due(task)):
+                await self._one_of_many(self.task_returned, task["_id"])
+        for run in await self._runs.handed_over(now(), BATCH):
+            if await self._runs.claim(run, _next_due(run)):
+                await self._one_of_many(self.run_finished, run["_id"])
+
+    async def sweep_due(self) -> None:
+        """Let tasks whose time has come stand in line, and end those whose deadline has passed."""
+        at = now()
+        placed = 0
+        for task in await self._queue.come_due(at, BATCH):
+            policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
+            placed += await self._queue.give_place(task, due_place(task, policy, at))
+        for task in await self._queue.overdue(at, BATCH):
+            change, expect = expired(at), {"deadline": {"$lte": at}, "pending": None}
+            if await self._apply(task, change, f"expire/{task['_id']}", expect):
+                EXPIRED.inc()
+                log.info("task_expired", task=task["_id"], account=task["account"])
+        if placed:
+            self._kick()
+
+    async def sweep_lost(self) -> None:
+        """Tell the executor, once for each, which live runs have lost their robot."""
+        runs = await self._runs.live()
+        if not runs:
+            return
+        fields = {"run": 1, "epoch": 1, "authorisation": 1, "connected": 1}
+        workers = await self._workers.workers(sorted({run["worker"] for run in runs}), fields)
+        for run in runs:
+            reason = lost(workers.get(run["worker"]), run=run["_id"], epoch=run["epoch"])
+            if reason is not None:
+                await self._tell_lost(run, reason)
+
+    async def sweep_zombies(self) -> None:
+        """Compare robots and tasks with the runs that they say hold them."""
+        busy = await self._workers.busy()
+        holding = await self._tasks.runs_holding_tasks()
+        ids = sorted({worker["run"] for worker in busy} | set(holding))
+        states = await self._runs.states(ids)
+        for worker in busy:
+            await self._free_zombie(worker, states.get(worker["run"]))
+        for run in holding:
+            if run not in states or states[run] in FINAL:
+                await self._bring_back(run, await self._runs.run(run))
+
+    async def _free_zombie(self, worker: Mapping[str, Any], state: str | None) -> None:
+        """Free a robot whose run has ended or is gone."""
+        if state is not None and state not in FINAL:
+            return
+        if await self._workers.release(worker["_id"], worker["run"], worker["epoch"]):
+            ZOMBIES.labels("robot").inc()
+            log.warning("zombie_robot_released", worker=worker["_id"], run=worker["run"], run_state=state)
+            self._kick()
+
+    async def _bring_back(self, run_id: str, run: Mapping[str, Any] | None) -> None:
+        """See to the tasks that a run which has ended (or is gone) still holds without having said what becomes of them."""
+        tasks = await self._tasks.left_by(run_id)
+        if not tasks:
+            return
+        steps = await self._runs.steps(run_id)
+        end = ((run or {}).get("end") or {}).get("reason")
+        why = f"its run ended ({end or 'no reason was stored'}) without an outcome for it"
+        for task in tasks:
+            policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
+            attempt = int(task["held_by"]["attempt"])
+            found = verdict(steps, task=task["_id"], attempt=attempt, policy=policy)
+            change = orphaned(task, found, policy, now(), why=why)
+            expect = {"held_by.run": run_id, "held_by.attempt": attempt, "pending": None}
+            if await self._apply(task, change, f"zombie/{run_id}/{attempt}", expect):
+                ZOMBIES.labels("task").inc()
+                log.warning("zombie_task_recovered", task=task["_id"], run=run_id, state=change.after.value, reason=why)
+
+    async def _tell_lost(self, run: Mapping[str, Any], reason: str) -> None:
+        current = await self._runs.run(run["_id"])
+        if current is None or current["state"] in FINAL:
+            return
+        args = {"run": run["_id"], "worker": run["worker"], "epoch": run["epoch"], "reason": reason}
+        command = f"cmd_lost_{run['_id']}_{run['epoch']}"
+        if await self._requests.ask(command, kind="run.robot_lost", to="executor", target=run["_id"], args=args):
+            self._hints.command(command, "executor")
+            LOST.inc()
+            log.warning("robot_lost", worker=run["worker"], run=run["_id"], reason=reason)
+
+    async def _apply(self, task: Mapping[str, Any], change: Change, op: str, expect: Mapping[str, Any]) -> bool:
+        """Apply a change, and send the hints that follow from it."""
+        done = await self._tasks.apply(task, change, op=op, now=now(), expect=expect)
+        if done.applied:
+            if change.event is not None:
+                self._hints.task_finished(task["_id"], change.event)
+            if change.place is not None:
+                self._kick()
+        return done.applied
+
+    async def _one_of_many(self, work: Callable[[str], Awaitable[None]], id: str) -> None:
+        """Work one document of a sweep; a defect in one must not keep the others waiting."""
+        try:
+            await work(id)
+        except Exception as error:
+            if isinstance(error, TemporaryError) or is_transient(error):
+                raise
+            log.exception("handover_failed", document=id)
+
+
+def _next_due(document: Mapping[str, Any]) -> Any:
+    """When a hand-over is looked at again, if nothing comes of this try."""
+    wait_s = backoff_s(document["pending"]["claims"] + 1, first_s=BACKOFF_FIRST_S, factor=2.0, max_s=BACKOFF_MAX_S)
+    return now() + timedelta(seconds=wait_s)

@@ -1,0 +1,1 @@
+"""Pure rules that several services share: state machines, priorities, retry, waits. No I/O, no clock, no chance."""

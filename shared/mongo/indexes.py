@@ -1,0 +1,221 @@
+"""Every index of every collection, as data, and what brings the database in line with it.
+
+Called by: every service at its start (`apply_indexes`; running it at once from several does no harm), tests. Survives a
+crash: an index build is the server's; the next start goes on. Change also: section 'Data' of ARCHITECTURE.md, and the
+queries in the stores that need the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from pymongo import IndexModel
+from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+
+from shared.errors import TemporaryError
+from shared.mongo import Mongo, first_line
+from shared.mongo.guarded import is_transient
+from shared.obs.logs import get_logger
+
+_UP, _DOWN = 1, -1
+_DAY_S = 24 * 3600
+_TRIES_MAX = 5
+_CONFLICTS = frozenset({85, 86})
+"""IndexOptionsConflict, IndexKeySpecsConflict: an index of this name or these keys is defined otherwise."""
+_GONE = frozenset({26, 27})
+"""NamespaceNotFound, IndexNotFound: somebody else dropped it first."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index as it should be."""
+
+    collection: str
+    keys: tuple[tuple[str, int], ...]
+    unique: bool = False
+    partial: Mapping[str, Any] | None = field(default=None, hash=False)
+    """Only documents that match are in it; a query uses it only when it says so too."""
+    expire_after_s: int | None = None
+    """TTL: seconds after the time in the (single) key at which the document goes."""
+    name: str = ""
+
+    @property
+    def named(self) -> str:
+        """Its name: the given one, or the keys joined."""
+        return self.name or "_".join(f"{key}_{way}" for key, way in self.keys).replace(".", "_")
+
+    def model(self) -> IndexModel:
+        """As the driver wants it."""
+        more: dict[str, Any] = {}
+        if self.unique:
+            more["unique"] = True
+        if self.partial is not None:
+            more["partialFilterExpression"] = dict(self.partial)
+        if self.expire_after_s is not None:
+            more["expireAfterSeconds"] = self.expire_after_s
+        return IndexModel(list(self.keys), name=self.named, **more)
+
+    def matches(self, found: Mapping[str, Any]) -> bool:
+        """Whether the server's description of an index is this one."""
+        return (
+            [(key, int(way)) for key, way in found["key"].items()] == list(self.keys)
+            and bool(found.get("unique", False)) == self.unique
+            and found.get("partialFilterExpression") == (None if self.partial is None else dict(self.partial))
+            and found.get("expireAfterSeconds") == self.expire_after_s
+        )
+
+
+def _pending(collection: str) -> Index:
+    """What a receiver sweeps: documents handed over and not yet taken."""
+    return Index(
+        collection, (("pending.to", _UP), ("pending.due_at", _UP)), partial={"pending.to": {"$exists": True}}, name="pending"
+    )
+
+
+_TASKS = (
+    Index("tasks", (("account", _UP), ("workflow", _UP), ("reference", _UP)), unique=True, name="reference"),
+    Index(
+        "tasks",
+        (("queue.list", _UP), ("queue.rank", _UP), ("_id", _UP)),
+        partial={"queue.list": {"$exists": True}},
+        name="queue",
+    ),
+    Index("tasks", (("not_before", _UP),), partial={"state": "queued", "not_before": {"$exists": True}}, name="delayed"),
+    Index("tasks", (("deadline", _UP),), partial={"state": "queued", "deadline": {"$exists": True}}, name="deadline"),
+    _pending("tasks"),
+    Index("tasks", (("batch", _UP), ("state", _UP)), name="batch"),
+    Index("tasks", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("tasks", (("account", _UP), ("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account_state"),
+    Index("tasks", (("account", _UP), ("workflow", _UP), ("state", _UP)), name="workflow_state"),
+    Index("tasks", (("held_by.run", _UP),), partial={"held_by.run": {"$exists": True}}, name="held_by"),
+    Index("tasks", (("created_at", _DOWN), ("_id", _DOWN)), name="newest"),
+)
+
+_RUNS = (
+    Index(
+        "runs",
+        (("executor", _UP), ("state", _UP)),
+        partial={"state": {"$in": ["executing", "opened", "setup", "teardown", "waiting"]}},
+        name="live",
+    ),
+    _pending("runs"),
+    Index("runs", (("account", _UP), ("opened_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("runs", (("worker", _UP), ("opened_at", _DOWN), ("_id", _DOWN)), name="worker"),
+    Index("runs", (("state", _UP), ("progressed_at", _UP)), name="progress"),
+    Index("runs", (("tasks.task", _UP),), name="task"),
+    Index("runs", (("trim", _UP),), partial={"trim": True}, name="trim"),
+    Index("runs", (("opened_at", _DOWN), ("_id", _DOWN)), name="newest"),
+)
+
+_OTHERS = (
+    Index("partners", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("keys", (("account", _UP), ("partner", _UP)), name="partner"),
+    Index("sessions", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("sessions", (("user", _UP),), name="user"),
+    Index("workflows", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("versions", (("account", _UP), ("workflow", _UP), ("number", _DOWN)), unique=True, name="number"),
+    Index("batches", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("late_replies", (("run", _UP), ("seq", _UP)), name="step"),
+    Index("workers", (("addresses", _UP),), name="addresses"),
+    Index("workers", (("authorisation", _UP), ("connected", _UP), ("status", _UP)), name="free"),
+    Index("workers", (("run", _UP),), partial={"run": {"$exists": True}}, name="run"),
+    Index("commands", (("to", _UP), ("due_at", _UP)), partial={"state": "pending"}, name="pending"),
+    Index("commands", (("target", _UP), ("created_at", _DOWN)), name="target"),
+    Index("commands", (("ended_at", _UP),), expire_after_s=30 * _DAY_S, name="ttl"),
+    Index("evidence_links", (("task", _UP), ("at", _UP)), name="task"),
+    Index("evidence_links", (("run", _UP), ("seq", _UP)), name="run"),
+    Index("evidence_links", (("sha256", _UP),), name="content"),
+    Index("endpoints", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("deliveries", (("state", _UP), ("next_at", _UP)), partial={"next_at": {"$exists": True}}, name="due"),
+    Index("deliveries", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("deliveries", (("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="state"),
+    Index("deliveries", (("task", _UP),), name="task"),
+    Index("results", (("account", _UP), ("n", _UP)), unique=True, partial={"n": {"$exists": True}}, name="feed"),
+    Index("results", (("account", _UP), ("at", _UP), ("_id", _UP)), name="at"),
+    Index("documents", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("logs", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("logs", (("at", _DOWN), ("_id", _DOWN)), name="at"),
+    Index("logs", (("worker", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"worker": {"$exists": True}}, name="worker"),
+    Index("logs", (("run", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"run": {"$exists": True}}, name="run"),
+    Index("logs", (("task", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"task": {"$exists": True}}, name="task"),
+    Index("logs", (("service", _UP), ("at", _DOWN), ("_id", _DOWN)), name="service"),
+    Index("audit", (("at", _DOWN), ("_id", _DOWN)), name="at"),
+    Index("audit", (("target", _UP), ("at", _DOWN)), name="target"),
+    Index("audit", (("account", _UP), ("at", _DOWN)), name="account"),
+)
+
+INDEXES: tuple[Index, ...] = (*_TASKS, *_RUNS, *_OTHERS)
+COLLECTIONS = tuple(
+    sorted({index.collection for index in INDEXES} | {"accounts", "users", "steps", "evidence", "leases"})
+)
+"""All collections; they are made at start, because older servers can't make one inside a transaction under load."""
+
+
+async def apply_indexes(mongo: Mongo) -> None:
+    """Make what is missing, rebuild what is defined otherwise, leave the rest alone.
+
+    Indexes of other names are nobody's business here and stay. Raises: TemporaryError when the database is away.
+    """
+    try:
+        await _make_collections(mongo)
+        for collection, wanted in groupby(sorted(INDEXES, key=_by_collection), key=_by_collection):
+            await _apply(mongo, collection, list(wanted))
+    except PyMongoError as error:
+        if is_transient(error):
+            raise TemporaryError(f"indexes can't be made: {first_line(error)}") from error
+        raise
+
+
+def _by_collection(index: Index) -> str:
+    return index.collection
+
+
+async def _make_collections(mongo: Mongo) -> None:
+    there = set(await mongo.db.list_collection_names())
+    for name in COLLECTIONS:
+        if name not in there:
+            try:
+                await mongo.db.create_collection(name)
+            except (CollectionInvalid, OperationFailure) as error:  # another service made it at the same time
+                if isinstance(error, OperationFailure) and error.code != 48:
+                    raise
+
+
+async def _apply(mongo: Mongo, collection: str, wanted: Sequence[Index]) -> None:
+    for attempt in range(_TRIES_MAX):
+        found = {index["name"]: index async for index in await mongo[collection].list_indexes()}
+        missing = [index for index in wanted if not (index.named in found and index.matches(found[index.named]))]
+        if not missing:
+            return
+        for index in missing:
+            if index.named in found:
+                await _drop(mongo, collection, index.named)
+        try:
+            await mongo[collection].create_indexes([index.model() for index in missing])
+            return
+        except OperationFailure as error:
+            if error.code not in _CONFLICTS or attempt + 1 == _TRIES_MAX:
+                raise
+            await _drop_same_keys(mongo, collection, missing)
+
+
+async def _drop_same_keys(mongo: Mongo, collection: str, wanted: Sequence[Index]) -> None:
+    """The same keys under another name stand in the way: a renamed index."""
+    async for found in await mongo[collection].list_indexes():
+        for index in wanted:
+            if found["name"] != index.named and list(found["key"].items()) == list(index.keys):
+                await _drop(mongo, collection, found["name"])
+
+
+async def _drop(mongo: Mongo, collection: str, name: str) -> None:
+    _log.info("index is rebuilt", collection=collection, index=name)
+    try:
+        await mongo[collection].drop_index(name)
+    except OperationFailure as error:
+        if error.code not in _GONE:
+            raise

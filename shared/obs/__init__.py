@@ -1,0 +1,1 @@
+"""Logs, metrics, traces, ids and the clock: what a service shows of itself."""

@@ -1,0 +1,195 @@
+"""The whole system for a test: real servers, services, portal, partner and robots, through the launcher that `make
+run` uses.
+
+`Stack.until` keeps tending the processes while it waits, so what a test kills is started again as in real life.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pymongo import MongoClient
+
+from demo.config import ROBOTS, Admin, DemoSettings
+from demo.console import Console
+from demo.partner.config import PartnerSettings, ensure_credentials
+from demo.processes import PORTS as DEMO_PORTS
+from demo.processes import processes as demo_processes
+from demo.run import CERTIFICATE, ENDPOINT, workflow_files
+from demo.waiting import until_robots
+from deploy.local import parts
+from deploy.local.launcher import Launcher
+from deploy.local.processes import descendants
+from deploy.local.settings import PORTS, StackSettings, free_ports
+
+EVENTS = ["succeeded", "failed", "held", "cancelled", "expired"]
+FINAL = {"succeeded", "failed", "cancelled", "expired"}
+DEADLINE_S = 90.0
+STEP_S = 0.1
+
+
+class Stack:
+    """A running system with two executors and two robots."""
+
+    def __init__(self, home: Path, parts_home: Path) -> None:
+        ports = free_ports((*PORTS, *DEMO_PORTS, "executor_2_base"))
+        self.home = home
+        _link_parts(home, parts_home)
+        self.launcher = Launcher(StackSettings(home, {name: ports[name] for name in PORTS}, None, None, None))
+        self._demo_env = {setting: str(ports[name]) for name, (setting, _) in DEMO_PORTS.items()}
+        self._spare_port = ports["executor_2_base"]
+        self.workflow = workflow_files(f"https://127.0.0.1:{ports['portal']}")
+
+    def start(self) -> None:
+        """Start everything, as an operator would set it up."""
+        os.environ["REGENTE_DELIVERY_SCHEDULE_S"] = "0.2,0.5,1,1,1,2,2,2"
+        self.launcher.start()
+        second = self.launcher.service("executor", 2)
+        moved = {**second.env, "REGENTE_HTTP_PORT": str(self._spare_port)}
+        moved["REGENTE_EXECUTOR_URL"] = f"http://127.0.0.1:{self._spare_port}"
+        env = {**self.launcher.environment(), **self._demo_env, "REGENTE_AGENT_BROWSER": parts.browser()}
+        self.launcher.add([replace(second, env=moved, port=self._spare_port)])
+        self.launcher.add(demo_processes(self.home, env))
+        self.launcher.wait_ready()
+        self._connect()
+        self._prepare()
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self.console.__exit__(None, None, None)
+        self.launcher.stop()
+
+    def _connect(self) -> None:
+        self.demo = DemoSettings(home=self.home, portal_port=int(self._demo_env["REGENTE_PORTAL_PORT"]))
+        self.partner_settings = PartnerSettings(
+            home=self.home, partner_port=int(self._demo_env["REGENTE_PARTNER_PORT"])
+        )
+        self.admin = Admin.model_validate(json.loads((self.home / "admin.json").read_text()))
+        self.console = Console(self.admin).__enter__()
+        self.portal = httpx.Client(base_url=self.demo.portal_origin, verify=False, timeout=15)
+        self.partner = httpx.Client(base_url=self.partner_settings.webhook_url.removesuffix("/webhooks"), timeout=15)
+        key = {"authorization": f"Bearer {self.admin.key}"}
+        self.collector = httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key)
+        assert self.launcher.servers is not None
+        self.database = MongoClient(self.launcher.servers.mongo_url, tz_aware=True)["regente"]
+
+    def _prepare(self) -> None:
+        pki = self.demo.pki_folder
+        password = (pki / "acme.p12.password").read_text()
+        self.console.store_certificate(CERTIFICATE, (pki / "acme.p12").read_bytes(), password, self.demo.portal_origin)
+        credentials = ensure_credentials(self.partner_settings)
+        self.console.store_endpoint(ENDPOINT, credentials.url, credentials.secret, EVENTS)
+        self.console.publish(self.workflow)
+        until_robots(self.console, ROBOTS, 60, lambda text: None)
+
+    # what tests do
+
+    def push(self, tasks: Sequence[dict[str, Any]], workflow: str = "tax-certificate") -> dict[str, str]:
+        """Push tasks; their ids by reference."""
+        answer = self.collector.post("/v1/tasks", json={"workflow": workflow, "tasks": list(tasks)})
+        answer.raise_for_status()
+        body = answer.json()
+        assert not body["rejected"], body["rejected"]
+        return {item["reference"]: item["id"] for item in body["accepted"]}
+
+    def task(self, id: str) -> dict[str, Any]:
+        """A task's document."""
+        found = self.database["tasks"].find_one({"_id": id})
+        assert found is not None
+        return dict(found)
+
+    def states(self, ids: Sequence[str]) -> list[str]:
+        """Their states, in order."""
+        return [self.task(id)["state"] for id in ids]
+
+    def until(self, holds: Callable[[], Any], what: str, seconds: float = DEADLINE_S) -> Any:
+        """Tend the processes until something holds; what it gave."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                found = holds()
+                if found:
+                    return found
+            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+            self.launcher.tend()
+            time.sleep(STEP_S)
+
+    def until_settled(self, ids: Sequence[str], seconds: float = DEADLINE_S) -> list[str]:
+        """Wait until every task is final or held, and its outcome was delivered."""
+        self.until(
+            lambda: all(state in FINAL | {"held"} for state in self.states(ids)),
+            f"tasks settled: {self.tell(ids)}",
+            seconds,
+        )
+        self.until(lambda: set(ids) <= {one["content"]["data"]["id"] for one in self.received()}, "deliveries", seconds)
+        return self.states(ids)
+
+    def received(self) -> list[dict[str, Any]]:
+        """What the partner has verified."""
+        return list(self.partner.get("/_demo/received").json()["deliveries"])
+
+    def pid(self, name: str) -> int:
+        """Pid of a process by its name, such as executor-1."""
+        return next(
+            kept.child.pid for kept in self.launcher.kept if kept.process.name == name and kept.child is not None
+        )
+
+    def kill(self, name: str) -> None:
+        """kill -9, of this one process only."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+    def driver_pid(self, robot: str) -> int | None:
+        """Pid of a robot's driver process, if it runs."""
+        for pid in descendants(self.pid(robot)):
+            with contextlib.suppress(OSError):
+                if b"regente_agent.driver" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
+
+    def running(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Those of the tasks that a run works on now: their steps have begun."""
+        found = self.database["tasks"].find(
+            {"_id": {"$in": list(ids)}, "state": "running", "started_at": {"$ne": None}}
+        )
+        return [dict(task) for task in found if task.get("held_by")]
+
+    def run_of(self, task: str) -> dict[str, Any] | None:
+        """The run that holds a task."""
+        held = self.task(task).get("held_by")
+        return self.database["runs"].find_one({"_id": held["run"]}) if held else None
+
+    def tell(self, ids: Sequence[str]) -> str:
+        """The tasks as they are, for a failing test."""
+        keys = ("reference", "state", "attempts", "held_by", "pending", "error", "hold")
+        rows = [{key: self.task(id).get(key) for key in keys} for id in ids]
+        for row in rows:
+            if row.get("error"):
+                row["error"] = {k: v for k, v in row["error"].items() if k not in ("recent", "traceback")}
+        return "\n".join(map(str, rows))
+
+
+def _link_parts(home: Path, parts_home: Path) -> None:
+    """Use the parts that are fetched already."""
+    (parts_home / "parts").mkdir(parents=True, exist_ok=True)
+    if not (home / "parts").exists():
+        (home / "parts").symlink_to(parts_home / "parts")
+
+
+@contextlib.contextmanager
+def running_stack(home: Path, parts_home: Path) -> Iterator[Stack]:
+    """A started stack, stopped at the end in any case."""
+    stack = Stack(home, parts_home)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.launcher.stop()

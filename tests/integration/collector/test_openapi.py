@@ -1,0 +1,77 @@
+"""The collector holds what its OpenAPI promises: schemathesis asks, derandomised, for a short while."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.integration.collector.conftest import SCHEMA, add_workflow
+from tests.integration.collector.running import Ground, Instance
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+
+
+@pytest.fixture(scope="module")
+def headers(collector_ground: Ground) -> dict[str, str]:
+    """A key of an account with a workflow."""
+    add_workflow(collector_ground, "fuzzed", "tax", SCHEMA)
+    return collector_ground.key("fuzzed", "tasks")
+
+
+@pytest.fixture(scope="module")
+def api(collector: Instance) -> Any:
+    """What the running service says about itself."""
+    return schemathesis.openapi.from_url(f"{collector.url}/openapi.json").include(path_regex="^/v1/")
+
+
+schema = schemathesis.pytest.from_fixture("api")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_a_documented_one(case: Any, headers: dict[str, str]) -> None:
+    case.call_and_validate(headers=headers, checks=CHECKS, timeout=10)
+
+
+def test_every_operation_is_described_with_its_errors(collector: Instance) -> None:
+    described = httpx.get(f"{collector.url}/openapi.json").json()["paths"]
+    operations = {
+        (method.upper(), path): set(operation["responses"])
+        for path, methods in described.items()
+        if path.startswith("/v1/")
+        for method, operation in methods.items()
+    }
+    assert operations.keys() == {
+        ("POST", "/v1/tasks"),
+        ("GET", "/v1/tasks"),
+        ("GET", "/v1/tasks/{id}"),
+        ("DELETE", "/v1/tasks/{id}"),
+        ("GET", "/v1/batches/{id}"),
+        ("GET", "/v1/evidence/{id}"),
+    }
+    assert all({"401", "403", "422", "503"} <= responses for responses in operations.values())
+    assert operations["POST", "/v1/tasks"] >= {"202", "400", "404", "409", "413"}

@@ -8,6 +8,7 @@ Change also: driver.py, the other end of the pipes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from regente_agent.settings import Settings
 PIPE_BYTES = 60_000
 """What surely fits in an idle pipe, so that writing it can't block."""
 LINE_MAX = 2000
+SCRATCH_PATH_MAX = 48
 
 OnFrame = Callable[["DriverProcess", Dict[str, Any]], None]
 OnGone = Callable[["DriverProcess"], None]
@@ -36,8 +38,7 @@ class DriverProcess:
         Raises: OSError when the interpreter can't be started.
         """
         self._on_frame, self._on_gone, self._on_line = on_frame, on_gone, on_line
-        root = scratch_root(settings.home)
-        root.mkdir(mode=0o700, exist_ok=True)
+        root = _own(scratch_root(settings.home))
         self._scratch = Path(tempfile.mkdtemp(prefix="d", dir=str(root)))
         self._process = subprocess.Popen(
             [settings.driver_python, "-m", "regente_agent.driver", str(os.getpid())],
@@ -101,8 +102,26 @@ class DriverProcess:
 
 
 def scratch_root(home: Path) -> Path:
-    """Where drivers keep what may be thrown away at any time."""
-    return home / "scratch"
+    """Where drivers keep what may be thrown away at any time: in the agent's folder, or beside it where that is too deep.
+
+    A browser makes a socket below it, and a socket's path has at most 107 characters (unix(7)).
+    """
+    root = home / "scratch"
+    if os.name != "posix" or len(str(root)) <= SCRATCH_PATH_MAX:
+        return root
+    mark = hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"regente-{mark}"
+
+
+def _own(folder: Path) -> Path:
+    """Make the folder if it is not there.
+
+    Raises: OSError when it belongs to somebody else, who could then read or change what lies in it.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.name == "posix" and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+        raise OSError(f"{folder} belongs to another user: remove it")
+    return folder
 
 
 def _environment(scratch: Path) -> Dict[str, str]:

@@ -1,4 +1,8 @@
-"""`python -m deploy.local run|up|down|parts`: what the Makefile calls. Signals: SIGINT and SIGTERM stop the stack."""
+"""`python -m deploy.local run|up|down|parts`: what the Makefile calls. SIGINT, SIGTERM and SIGHUP stop the stack.
+
+`run` is the guardian with the launcher below it; `up` starts such a `run`, without the demo, in a session of its own. Exit codes: 0 it
+was stopped, 1 it could not start or lost something it can't do without, with REGENTE_RUN_EXIT=1 the demo's own.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,16 @@ from pathlib import Path
 
 from deploy.local import parts
 from deploy.local.console_lines import StackError, fail, say, step
-from deploy.local.launcher import Launcher
-from deploy.local.processes import guarded
-from deploy.local.settings import REPO, read_settings
+from deploy.local.guardian import guarded
+from deploy.local.launcher import PID_FILE, Launcher, clear_state
+from deploy.local.settings import REPO, StackSettings, ports_from, read_settings
 
 UP_S = 180.0
+DOWN_S = 45.0
+WITHOUT_DEMO = "REGENTE_NO_DEMO"
+EXIT_AFTER_DEMO = "REGENTE_RUN_EXIT"
+READY_FILE = Path("run") / "ready"
+UP_LOG = Path("logs") / "up.log"
 
 
 def main() -> int:
@@ -28,118 +37,156 @@ def main() -> int:
     try:
         settings = read_settings()
         if command == "parts":
-            return fetch_parts(settings.home, settings.own_servers)
+            return fetch_parts(settings, browser=True)
         if command == "down":
             return down(settings.home)
         if command == "up":
-            return up(settings.home)
-        return guarded(lambda: run(demo="REGENTE_NO_DEMO" not in os.environ))
+            return up(settings)
+        return run(settings, demo=os.environ.get(WITHOUT_DEMO) != "1")
     except StackError as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return 130
 
 
-def fetch_parts(home: Path, own_servers: bool) -> int:
+def fetch_parts(settings: StackSettings, *, browser: bool) -> int:
     """Fetch what is missing, without starting anything."""
-    if own_servers:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        parts.rabbitmq(home)
-        parts.mongod(home)
-    parts.browser()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.own_servers:
+        parts.rabbitmq(settings.home)
+        parts.mongod(settings.home)
+    if browser:
+        parts.browser()
     return 0
 
 
-def run(*, demo: bool) -> int:
+def run(settings: StackSettings, *, demo: bool) -> int:
     """Start the stack, with the demo unless told otherwise, and stay up until a signal; the exit code."""
-    launcher = Launcher(read_settings())
-    signal.signal(signal.SIGINT, lambda *_: _stop(launcher))
-    signal.signal(signal.SIGTERM, lambda *_: _stop(launcher))
-    signal.signal(signal.SIGHUP, lambda *_: _stop(launcher))
     started = time.monotonic()
-    code = 0
-    try:
-        launcher.start()
-        if demo:
-            code = run_demo(launcher, started)
-        else:
-            say(
-                f"up after {time.monotonic() - started:.1f} s: console http://127.0.0.1:"
-                f"{launcher.settings.ports['console']}, log-in in {launcher.home}/admin.json"
-            )
-            (launcher.home / "run" / "up").touch()
-        while not launcher.stopping and not (demo and os.environ.get("REGENTE_RUN_EXIT")):
-            launcher.tend()
-            time.sleep(0.1)
-    except StackError as error:
-        if not launcher.stopping:
-            code = fail(error)
-    finally:
-        with step("stopping"):
-            launcher.stop()
-    return code
+    fetch_parts(settings, browser=demo)
+
+    def after() -> None:
+        (settings.home / READY_FILE).unlink(missing_ok=True)
+        _forget(settings.home)
+
+    return guarded(lambda: _launch(settings, demo=demo, started=started), after=after)
 
 
-def run_demo(launcher: Launcher, started: float) -> int:
-    """Start portal, partner and robots, and let the demo push its tasks; the demo's exit code."""
-    browser = parts.browser()
-    with step("demo portal, partner and two robots"):
-        env = {**launcher.environment(), "REGENTE_AGENT_BROWSER": browser}
-        launcher.add(importlib.import_module("demo.processes").processes(launcher.home, env))
-        launcher.wait_ready()
-    say(f"set up after {time.monotonic() - started:.1f} s; now the demo")
-    child = subprocess.Popen([sys.executable, "-m", "demo.run"], env=env, cwd=REPO)
-    while child.poll() is None:
-        if launcher.stopping:
-            child.terminate()
-            child.wait(timeout=10)
-            return 0
-        launcher.tend()
-        time.sleep(0.1)
-    if child.returncode != 0:
-        say(f"the demo did not end as it should (exit code {child.returncode}); logs are in {launcher.home}/logs")
-    if not os.environ.get("REGENTE_RUN_EXIT"):
-        say("the stack stays up; Ctrl-C stops all of it")
-    return int(child.returncode)
-
-
-def up(home: Path) -> int:
+def up(settings: StackSettings) -> int:
     """Start the stack in the background, without the demo; returns when it is ready."""
-    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
-    flag = home / "run" / "up"
-    flag.unlink(missing_ok=True)
-    log = home / "run" / "up.log"
+    fetch_parts(settings, browser=False)
+    home = settings.home
+    for folder in ("run", "logs"):
+        (home / folder).mkdir(mode=0o700, exist_ok=True)
+    log = home / UP_LOG
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", "run"], cwd=REPO, env={**os.environ, "REGENTE_NO_DEMO": "1"},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    deadline = time.monotonic() + UP_S
-    while time.monotonic() < deadline:
-        if flag.exists():
-            print(log.read_text(), end="")
-            return 0
-        if child.poll() is not None:
-            print(log.read_text(), end="", file=sys.stderr)
-            return child.returncode or 1
-        time.sleep(0.1)
-    child.terminate()
-    raise StackError(f"the stack did not get ready within {UP_S:.0f} s; see {log}")
+            [sys.executable, "-m", "deploy.local", "run"],
+            cwd=REPO,
+            env={**os.environ, WITHOUT_DEMO: "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        return _follow(child, home, log)
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
 
 
 def down(home: Path) -> int:
     """Stop a stack that was started in the background (or elsewhere)."""
-    file = home / "run" / "pid"
-    pid = int(file.read_text()) if file.exists() else 0
-    if not pid or not _is_stack(pid):
+    pid = _running(home)
+    if pid is None:
         say("no stack is running")
         return 0
     with step("stopping"):
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DOWN_S
         while _is_stack(pid):
             if time.monotonic() > deadline:
-                raise StackError(f"the stack (pid {pid}) does not stop; see {home}/run/up.log")
-            time.sleep(0.1)
+                raise StackError(f"the stack (pid {pid}) does not stop; its log is {home / UP_LOG}")
+            time.sleep(0.05)
     return 0
+
+
+def _launch(settings: StackSettings, *, demo: bool, started: float) -> int:
+    """The launcher's process."""
+    launcher = Launcher(settings)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: setattr(launcher, "stopping", True))
+    try:
+        code = _up(launcher, demo=demo, started=started)
+    except StackError as error:
+        # Being stopped while starting is no failure of the start.
+        code = 0 if launcher.stopping else fail(error)
+    finally:
+        _stop(launcher)
+    return code
+
+
+def _up(launcher: Launcher, *, demo: bool, started: float) -> int:
+    home = launcher.home
+    extra = importlib.import_module("demo.processes").PORTS if demo else {}
+    launcher.prepare(ports_from(extra))
+    launcher.start()
+    console = launcher.settings.ports["console"]
+    code: int | None = 0
+    if demo:
+        environment = {**launcher.environment(), "REGENTE_AGENT_BROWSER": parts.browser()}
+        with step("demo portal, partner and two robots"):
+            launcher.add(importlib.import_module("demo.processes").processes(home, environment))
+        say(f"everything is ready after {time.monotonic() - started:.1f} s; now the demo")
+        code = launcher.run_attached([sys.executable, "-m", "demo.run"], environment)
+        if os.environ.get(EXIT_AFTER_DEMO) == "1":
+            return code or 0
+        if code:
+            say(f"the demo did not end as it should (exit code {code}); the stack stays up, its logs are in {home / 'logs'}")
+    say(f"up since {time.monotonic() - started:.1f} s; console http://127.0.0.1:{console}, its password is in {home / 'admin.json'}")
+    if demo:
+        say("Ctrl-C stops all of it")
+    (home / READY_FILE).touch()
+    launcher.stay_up()
+    return 0
+
+
+def _stop(launcher: Launcher) -> None:
+    if launcher.supervisor.kept or launcher.servers:
+        with step("stopping"):
+            launcher.stop()
+    else:
+        launcher.stop()
+
+
+def _follow(child: subprocess.Popen[bytes], home: Path, log: Path) -> int:
+    """Show what a stack in the background says, until it is ready."""
+    shown = 0
+    deadline = time.monotonic() + UP_S
+    while time.monotonic() < deadline:
+        code = child.poll()
+        ready = (home / READY_FILE).exists() and _running(home) == child.pid
+        text = log.read_text(errors="replace")
+        sys.stdout.write(text[shown:])
+        sys.stdout.flush()
+        shown = len(text)
+        if code is not None:
+            return code or 1
+        if ready:
+            return 0
+        time.sleep(0.1)
+    raise StackError(f"the stack was not ready within {UP_S:.0f} s; its log is {log}")
+
+
+def _running(home: Path) -> int | None:
+    """The pid of the guardian of the stack that runs on this folder."""
+    try:
+        pid = int((home / PID_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return pid if _is_stack(pid) else None
 
 
 def _is_stack(pid: int) -> bool:
@@ -149,8 +196,14 @@ def _is_stack(pid: int) -> bool:
         return False
 
 
-def _stop(launcher: Launcher) -> None:
-    launcher.stopping = True
+def _forget(home: Path) -> None:
+    """Remove what says that we run, unless it is another stack that does."""
+    try:
+        ours = int((home / PID_FILE).read_text()) == os.getpid()
+    except (OSError, ValueError):
+        return
+    if ours:
+        clear_state(home)
 
 
 if __name__ == "__main__":

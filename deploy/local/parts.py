@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.console_lines import StackError, say, step
@@ -57,6 +59,30 @@ def rabbitmq(home: Path) -> tuple[Path, dict[str, str]]:
     libraries = next((root / "usr/lib").glob("*-linux-gnu*"), root)
     path = f"{erlang / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
     return root / "usr/lib/rabbitmq/bin", {"PATH": path, "LD_LIBRARY_PATH": str(libraries)}
+
+
+def plugin_links(scripts: Path, folder: Path, roots: Sequence[str]) -> Path | None:
+    """Fill a folder with links to the plugins in `roots` and what they need: RabbitMQ reads every plugin it finds at each start.
+
+    None when the plugins aren't folders as in Debian's package (the node then reads all of them, and starts later).
+    """
+    found = sorted((scripts.parent / "lib").glob("rabbitmq_server-*/plugins"))
+    installed = {path.name.rpartition("-")[0]: path for path in found[-1].iterdir()} if found else {}
+    wanted, queue = set[str](), list(roots)
+    while queue:
+        name = queue.pop()
+        description = installed[name] / "ebin" / f"{name}.app" if name in installed else None
+        if name in roots and (description is None or not description.is_file()):
+            return None
+        if description is None or name in wanted:
+            continue
+        wanted.add(name)
+        listed = re.search(r"\{applications,\s*\[([^\]]*)\]", description.read_text(encoding="utf-8", errors="replace"))
+        queue += re.findall(r"[a-z0-9_]+", listed.group(1)) if listed else []
+    _fresh(folder)
+    for name in wanted:
+        (folder / installed[name].name).symlink_to(installed[name].resolve())
+    return folder
 
 
 def mongod(home: Path) -> Path:

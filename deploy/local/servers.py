@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from deploy.local import parts
 from deploy.local.console_lines import StackError
@@ -33,7 +33,10 @@ USER = "regente"
 VHOST = "regente"
 READY_S = 60.0
 STOP_S = 1.5
+UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
 PLUGINS = "[rabbitmq_management]."
+PLUGIN_ROOTS = ("rabbit", "rabbitmq_prelaunch", "rabbitmq_management", "getopt")
+"""What the node is made of; getopt is needed by the reader of rabbitmq.conf, which does not say so."""
 
 
 class Servers:
@@ -49,8 +52,8 @@ class Servers:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.cancelled: Callable[[], bool] = lambda: False
         """Asked while a start is waited for; true gives it up."""
-        for name in ("secrets", "logs", "data"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in (folder, *(folder / name for name in ("secrets", "logs", "data"))):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.amqp_password = secret(folder / "secrets" / "amqp_password")
         self.mongo_password = secret(folder / "secrets" / "mongo_password")
 
@@ -179,7 +182,9 @@ class Servers:
         (data / "definitions.json").write_text(self._definitions())
         (data / "advanced.config").write_text("[].\n")
         (data / "enabled_plugins").write_text(PLUGINS + "\n")
-        return [str(scripts / "rabbitmq-server")], {**env, **self._broker_env(data)}
+        links = parts.plugin_links(scripts, data / "plugins", PLUGIN_ROOTS)
+        plugins = {"RABBITMQ_PLUGINS_DIR": str(links)} if links else {}
+        return [str(scripts / "rabbitmq-server")], {**env, **self._broker_env(data), **plugins}
 
     def _broker_env(self, data: Path) -> dict[str, str]:
         return {
@@ -254,10 +259,8 @@ class Servers:
             return False
         try:
             return self._database_made() or self._make_database()
-        except (AutoReconnect, OperationFailure):
+        except PyMongoError:
             return False
-        except PyMongoError as error:
-            raise StackError(f"the database does not work: {error}") from error
 
     def _database_made(self) -> bool:
         """Whether the replica set exists and our user can write to it."""
@@ -268,7 +271,7 @@ class Servers:
                     and client.admin.command("usersInfo", USER)["users"]
                 )
             except OperationFailure as error:
-                if error.code == 18:
+                if error.code == AUTHENTICATION_FAILED:
                     return False
                 raise
 
@@ -301,8 +304,20 @@ class Servers:
                 return False
             if not client.admin.command("hello")["isWritablePrimary"]:
                 return False
-            client.admin.command("createUser", USER, pwd=self.mongo_password, roles=["root"])
+            self._make_user(client)
         return False
+
+    def _make_user(self, client: MongoClient[dict[str, object]]) -> None:
+        try:
+            client.admin.command("createUser", USER, pwd=self.mongo_password, roles=["root"])
+        except OperationFailure as error:
+            # The exception for localhost ends with the first user, so there is one, with another password than ours.
+            if error.code == UNAUTHORIZED:
+                raise StackError(
+                    f"the database in {self.folder / 'data' / 'database'} has another password than {self.folder / 'secrets'} "
+                    "says; bring that folder's files back, or remove the data to begin anew"
+                ) from error
+            raise
 
 
 def secret(path: Path) -> str:

@@ -16,9 +16,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from shared.runtime.auth import Partner, partner_key
-from shared.runtime.commands import issue, wait
-from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
 
 from services.collector import schemas
 from services.collector.config import PAGE_DEFAULT, PAGE_MAX, CollectorSettings
@@ -32,6 +29,9 @@ from shared.domain.task_view import moment, task_view
 from shared.errors import ErrorCode
 from shared.mongo import Mongo
 from shared.mongo.waiting import why_waiting
+from shared.runtime.auth import Partner, partner_key
+from shared.runtime.commands import issue, wait
+from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
 
 SCOPE = "tasks"
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
@@ -240,6 +240,9 @@ def _position(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     value = decode_cursor(cursor)
     try:
-        return datetime.fromisoformat(value["at"]).astimezone(UTC), str(value["id"])
+        at, id = datetime.fromisoformat(value["at"]).astimezone(UTC), value["id"]
+        if not isinstance(id, str) or not id.isascii():
+            raise ValueError("id")
+        return at, id
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Problem(400, ErrorCode.MALFORMED, "the cursor is none of ours; begin without one") from error

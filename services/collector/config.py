@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import Field
+
 from shared.runtime.settings import ServiceSettings
 
 PAGE_MAX = 200
@@ -13,6 +14,5 @@ class CollectorSettings(ServiceSettings):
     """Read once from REGENTE_*."""
 
     http_port: int = Field(default=8001, ge=1, le=65535, description="Port of the partners' API.")
-    collector_url: str = Field(default="http://127.0.0.1:8001", description="Where partners reach it: evidence links.")
     cancel_wait_s: float = Field(default=2.0, ge=0, le=10, description="How long a DELETE waits for its command.")
     schemas_kept: int = Field(default=256, ge=1, description="Compiled input schemas kept in memory.")

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.runtime.http import Problem
-
 from services.collector.core.body import Misfit, PushBody, Unreadable, read_push
 from services.collector.core.documents import Push, batch_document, task_document
 from services.collector.core.items import Item, Refused, check_item
@@ -31,6 +29,7 @@ from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 from shared.obs.trace import child, new_traceparent, use
+from shared.runtime.http import Problem
 
 ACCEPTED = counter("tasks_accepted_total", "Tasks stored by pushes.", [])
 DUPLICATES = counter("tasks_duplicate_total", "Pushed items that were tasks before.", [])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from shared.runtime.http import create_app
-from shared.runtime.service import Service, run
 
 from services.collector.api import Context, api_router
 from services.collector.config import CollectorSettings
 from services.collector.intake import Intake
 from services.collector.store import CollectorStore
+from shared.runtime.http import create_app
+from shared.runtime.service import Service, run
 
 
 class Collector(Service):

@@ -153,7 +153,7 @@ class CollectorStore:
 
     async def batch_states(self, batch: str) -> dict[str, int]:
         """How many of a batch's tasks are in each state."""
-        pipeline = [{"$match": {"batch": batch}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
+        pipeline: list[dict[str, Any]] = [{"$match": {"batch": batch}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
         cursor = await self.mongo["tasks"].aggregate(pipeline, maxTimeMS=READ_TIME_MS_MAX)
         return {document["_id"]: document["n"] async for document in cursor}
 

@@ -17,8 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from services.console.config import ConsoleSettings
 from services.console.core.access import ALL_ACCOUNTS, Role
 from services.console.store.accounts import make_account, make_key, make_partner
@@ -30,6 +28,7 @@ from shared.mongo.audit import audit
 from shared.mongo.guarded import insert_once
 from shared.mongo.indexes import apply_indexes
 from shared.obs.clock import now
+from shared.runtime.settings import load
 
 ACCOUNT = "demo"
 USER = "admin"
@@ -138,12 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the first account, user, partner and key.")
     parser.add_argument("--out", type=Path, required=True, help="Where admin.json is written.")
     arguments = parser.parse_args()
-    try:
-        settings = ConsoleSettings()
-    except ValidationError as error:
-        for one in error.errors(include_input=False, include_url=False):
-            print(f"REGENTE_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}", file=sys.stderr)
-        sys.exit(2)
+    settings = load(ConsoleSettings, "console")
     try:
         said = asyncio.run(bootstrap(settings, arguments.out))
     except (RegenteError, OSError) as error:

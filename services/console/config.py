@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+
 from shared.runtime.settings import ServiceSettings
 
 
 class ConsoleSettings(ServiceSettings):
     """Environment variables REGENTE_*."""
-
-    model_config = SettingsConfigDict(env_prefix="REGENTE_", frozen=True)
 
     http_port: int = Field(default=8000, ge=1, le=65535, description="Port of API and pages.")
     session_hours: float = Field(default=12, gt=0, le=24 * 30, description="How long a log-in lasts, hours.")

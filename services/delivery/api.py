@@ -15,8 +15,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from shared.runtime.auth import Partner, partner_key
-from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
 
 from services.delivery.config import PAGE_DEFAULT, PAGE_MAX
 from services.delivery.core.endpoints import (
@@ -35,6 +33,8 @@ from shared.errors import ErrorCode
 from shared.mongo import Mongo
 from shared.mongo.audit import audit
 from shared.obs.clock import now
+from shared.runtime.auth import Partner, partner_key
+from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
 from shared.seal import Sealer
 
 ENDPOINTS_MAX = 200
@@ -155,16 +155,13 @@ async def list_results(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
 ) -> Response:
     """The account's outcomes in the order in which they were settled. Nothing is ever inserted before what was read."""
-    position = _number(after)
-    found = await here.store.results(caller.account, position, limit + 1)
+    found = await here.store.results(caller.account, _number(after), limit + 1)
     page = found[:limit]
     last = encode_cursor({"n": page[-1]["n"]}) if page else after
-    answer: Response = paged(
-        request, [json.loads(entry["body"]) for entry in page], last if len(found) > limit else None, "after"
-    )
-    body = json.loads(bytes(answer.body))
-    link = answer.headers.get("link")
-    return JSONResponse({**body, "after": last}, headers={"Link": link} if link else None)
+    following = last if len(found) > limit else None
+    answer = {"items": [json.loads(entry["body"]) for entry in page], "next": following, "after": last}
+    link = {"Link": f'<{request.url.include_query_params(after=following)}>; rel="next"'} if following else None
+    return JSONResponse(answer, headers=link)
 
 
 async def list_endpoints(
@@ -239,7 +236,7 @@ def _number(cursor: str | None) -> int:
 
 def _name(cursor: str | None) -> str:
     value = "" if cursor is None else _of(cursor, "name")
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.isascii():
         raise Problem(400, ErrorCode.MALFORMED, "the cursor is none of ours; begin without one")
     return value
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
-from shared.runtime.settings import ServiceSettings
 
 from services.delivery.core.schedule import STANDARD_SCHEDULE_S, parse_schedule
+from shared.runtime.settings import ServiceSettings
 
 PAGE_MAX = 500
 PAGE_DEFAULT = 100
@@ -18,7 +18,6 @@ class DeliverySettings(ServiceSettings):
     """Read once from REGENTE_*."""
 
     http_port: int = Field(default=8004, ge=1, le=65535, description="Port of the results feed and the endpoints.")
-    collector_url: str = Field(default="http://127.0.0.1:8001", description="Where partners reach evidence: its links.")
     delivery_schedule_s: Annotated[tuple[float, ...], NoDecode] = Field(
         default=STANDARD_SCHEDULE_S, description="Waits after failed attempts, seconds, comma separated."
     )

@@ -62,8 +62,8 @@ class Handlers:
 
     async def on_command_issued(self, message: CommandIssued) -> None:
         """Somebody asked for something."""
-        command = await self._store.mongo["commands"].find_one({"_id": message.command, "to": "delivery"})
-        if command is not None and command["state"] == "pending":
+        command = await commands.find(self._store.mongo, message.command)
+        if command is not None and command["to"] == "delivery":
             await self.run_command(command)
 
     async def settle(self, task: Mapping[str, Any]) -> None:

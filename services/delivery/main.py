@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import FastAPI
-from shared.runtime.http import create_app
-from shared.runtime.service import Service, run
-from shared.runtime.sweeper import Sweeper
 
 from services.delivery.api import Context, api_router
 from services.delivery.config import DeliverySettings
 from services.delivery.handlers import Handlers
 from services.delivery.sender import Sender
 from services.delivery.store import DeliveryStore
-from shared.broker import Consumer
 from shared.contracts.topology import DELIVERY_HANDOFFS
+from shared.runtime.http import create_app
+from shared.runtime.service import Service, run
+from shared.runtime.sweeper import Sweeper
 
 PREFETCH = 32
 
@@ -36,21 +37,20 @@ class DeliveryService(Service):
         store = DeliveryStore(self.mongo)
         self._sender = Sender(store, self.sealer, self.settings, self.settings.instance)
         handlers = Handlers(store, collector_url=self.settings.collector_url, wake=self._sender.wake)
+        self._consumer = await self.broker.consume(DELIVERY_HANDOFFS, handlers.on_message, prefetch=PREFETCH)
         interval_s = self.settings.sweep_s
         self._sweepers = [
             Sweeper("delivery.tasks", interval_s, handlers.sweep_tasks, self.log),
             Sweeper("delivery.commands", interval_s, handlers.sweep_commands, self.log),
         ]
-        await self._sender.start()
         for sweeper in self._sweepers:
             await sweeper.start()
-        self._consumer: Consumer = await self.broker.consume(DELIVERY_HANDOFFS, handlers.on_message, prefetch=PREFETCH)
+        await self._sender.start()
 
     async def stop(self) -> None:
         """Take no more; let what is being posted end."""
         await self._consumer.cancel()
-        for sweeper in self._sweepers:
-            await sweeper.stop()
+        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers))
         await self._sender.stop()
 
 

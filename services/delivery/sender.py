@@ -33,7 +33,8 @@ from shared.seal import SealBroken, Sealer
 ANSWER_SIZE_BYTES_MAX = 2048
 CLAIM_GRACE_S = 15.0
 """On top of an attempt's time limit: writing down how it went, also during a change of the database's primary."""
-STOP_S = 17.0
+STOP_S = 6.0
+"""What is under way may take this long when the service stops; it is repeated otherwise."""
 ATTEMPTS = counter("delivery_attempts_total", "Attempts to deliver.", ["meaning"])
 DEAD = counter("deliveries_dead_total", "Deliveries given up; a person may replay them.", [])
 SECONDS = histogram("delivery_attempt_seconds", "Time of an attempt.", [])
@@ -80,6 +81,9 @@ class Sender:
             _, late = await asyncio.wait(self._attempts, timeout=STOP_S)
             for attempt in late:
                 attempt.cancel()
+            if late:
+                await asyncio.gather(*late, return_exceptions=True)
+                await self._store.release_own(self._instance)
         if self._client is not None:
             await self._client.aclose()
 
@@ -193,8 +197,8 @@ class Sender:
             answer = Answer(None, f"{type(error).__name__}: {error}")
         duration_s = round(monotonic_s() - began, 3)
         SECONDS.observe(duration_s)
-        error = None if answer.status is not None and 200 <= answer.status < 300 else complaint(answer)
-        return answer, {"at": at, "status": answer.status, "duration_s": duration_s, "error": error, "answer": text}
+        wrong = None if answer.status is not None and 200 <= answer.status < 300 else complaint(answer)
+        return answer, {"at": at, "status": answer.status, "duration_s": duration_s, "error": wrong, "answer": text}
 
     async def _exchange(self, endpoint: Mapping[str, Any], delivery: Mapping[str, Any]) -> tuple[Answer, str]:
         assert self._client is not None

@@ -109,7 +109,7 @@ class DeliveryStore:
         expect: dict[str, Any] = {"state": {"$in": [s for s in {*sources, following.state.value} if s in LIVE]}}
         if following.state is not DeliveryState.DELIVERED:
             expect["claim"] = claim
-        fields = {"state": following.state.value, "reason": following.reason, **UNCLAIMED}
+        fields: dict[str, Any] = {"state": following.state.value, "reason": following.reason, **UNCLAIMED}
         update: dict[str, Any] = {"$set": fields}
         if following.next_at is None:
             # The index of what is due holds only those that have the field.
@@ -204,9 +204,10 @@ class DeliveryStore:
         }
         if sealed is not None:
             update["$push"] = {"secrets": {"$each": [sealed], "$position": 0, "$slice": keep}}
-        document: dict[str, Any] = await self.mongo["endpoints"].find_one_and_update(
+        document: dict[str, Any] | None = await self.mongo["endpoints"].find_one_and_update(
             {"_id": f"{account}/{name}"}, update, upsert=True, return_document=True, projection={"secrets": 0}
         )
+        assert document is not None  # an upsert always leaves one
         return document
 
     async def disable_endpoint(self, account: str, name: str, secrets: Sequence[bytes], reason: str, op: str) -> None:

@@ -110,12 +110,12 @@ class Handlers:
         if task["state"] in TASK_FINAL:
             return True, f"the task is {task['state']} already"
         if task["state"] != TaskState.RUNNING or (task.get("pending") or {}).get("to") == "scheduler":
-            await commands.readdress(self._store.mongo, command["_id"], "scheduler")
+            await self._store.readdress(command["_id"], "scheduler")
             return False, None
         await self._store.ask_cancel(task["_id"], str(command["by"]), command["_id"])
         job = self._crew.job(task["held_by"]["run"])
         if job is not None:
-            job.signals.cancelled.add(task["_id"])
+            job.signals.cancelled[task["_id"]] = command["_id"]
         return False, None
 
     async def _settle(self, command: dict[str, Any]) -> tuple[bool, str | None]:
@@ -126,7 +126,7 @@ class Handlers:
         if outcome == TaskState.SUCCEEDED:
             ended = TaskOutcome(TaskState.SUCCEEDED, output=arguments.get("output") or {})
         elif outcome == TaskState.FAILED:
-            error = {
+            error: dict[str, Any] = {
                 "kind": "system",
                 "code": "SETTLED",
                 "message": note or "a person says that it failed",

@@ -45,8 +45,8 @@ class Signals:
 
     stop: asyncio.Future[dict[str, Any]]
     """Set when the run is to stop: {kind: person|robot_lost|task_timeout, reason, by}."""
-    cancelled: set[str] = field(default_factory=set)
-    """Tasks that are to end at their next instruction."""
+    cancelled: dict[str, str] = field(default_factory=dict)
+    """Tasks that are to end at their next instruction, each with the command that asked for it."""
 
 
 class PhaseRunner:

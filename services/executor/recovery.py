@@ -111,7 +111,7 @@ class Crew:
         for task in await store.cancels_asked(list(self._jobs)):
             job = self._jobs.get(task["held_by"]["run"])
             if job is not None:
-                job.signals.cancelled.add(task["_id"])
+                job.signals.cancelled[task["_id"]] = task["cancel"]["command"]
 
     async def watch(self) -> None:
         """Take over the runs of executors that are gone."""

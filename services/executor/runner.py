@@ -24,10 +24,11 @@ from services.executor.store import ExecutorStore, StateTooLarge
 from shared.contracts.messages import RunFinished, TaskFinished, TaskReturned
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
 from shared.domain.run_state import RunEnd, RunState
-from shared.domain.task_state import ReturnReason
+from shared.domain.task_state import ReturnReason, TaskState
 from shared.obs.clock import now
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
+from shared.runtime import commands
 
 log = get_logger("executor.run")
 OUTCOMES = counter("regente_task_attempts_total", "Attempts at tasks by how they ended.", ["outcome"])
@@ -178,7 +179,7 @@ class RunJob:
             self._log.warning("task is no longer held by this run", task=task)
             return None
         if document.get("cancel"):
-            self.signals.cancelled.add(task)
+            self.signals.cancelled[task] = document["cancel"]["command"]
         timer = self._timer(position.elapsed_s if position else 0.0)
         try:
             result = await self._phase(Phase.TASK, document["input"], task, attempt, position)
@@ -310,7 +311,18 @@ class RunJob:
         applied = await self._tools.store.end_task(task, held_by, entry["seq"], outcome, evidence)
         if applied:
             OUTCOMES.labels(str(outcome.state)).inc()
+            await self._cancelled(task, str(outcome.state))
         await self._tell(task, str(outcome.state))
+
+    async def _cancelled(self, task: str, state: str) -> None:
+        """Tell whoever asked for a cancellation what came of it."""
+        command = self.signals.cancelled.pop(task, None)
+        if command is None:
+            return
+        if state == TaskState.CANCELLED:
+            await commands.finish(self._tools.store.mongo, command, "done")
+        elif state not in tuple(ReturnReason):
+            await commands.finish(self._tools.store.mongo, command, "refused", f"the task ended first: {state}")
 
     async def _tell(self, task: str, state: str) -> None:
         if state in tuple(ReturnReason):

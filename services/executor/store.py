@@ -234,6 +234,12 @@ class ExecutorStore:
         query = {"held_by.run": {"$in": runs}, "state": TaskState.RUNNING, "cancel": {"$ne": None}}
         return await self.mongo["tasks"].find(query, {"held_by": 1, "cancel": 1}).to_list(1000)
 
+    async def readdress(self, command: str, to: str) -> None:
+        """A request is another service's: hand it on."""
+        expect = {"state": "pending", "to": OWNER}
+        update = {"$set": {"to": to, "due_at": now(), "claims": 0}}
+        await guarded_update(self.mongo["commands"], command, expect, update, op=f"readdress/{to}/{command}")
+
     # documents
 
     async def secret(self, account: str, name: str) -> dict[str, Any] | None:

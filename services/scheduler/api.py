@@ -1,7 +1,7 @@
 """HTTP for robots: enrolment. The only call that a machine without any right may make, so it is small and limited.
 
-Called by: agents, over HTTP. Owns: the counts of requests per client address (lost at a restart, which does no harm). Change also:
-ARCHITECTURE.md (Robots), the agent's enrolment.
+Called by: agents, over HTTP. Owns: the counts of requests per client address (lost at a restart, which does no harm).
+Change also: ARCHITECTURE.md (Robots), the agent's enrolment.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from services.scheduler.core.enrolment import Answer
 from services.scheduler.core.rate import Buckets
 from services.scheduler.rights import Rights
 from services.scheduler.robots import Enrolment, Robots
+from services.scheduler.store.away import database_errors
 from shared.contracts.topology import worker_user
 from shared.errors import ErrorCode, PermanentError
 from shared.obs.clock import monotonic_s
@@ -54,7 +55,9 @@ class EnrolRequest(_Part):
     agent_version: Annotated[str, StringConstraints(max_length=100)] = Field(description="Version of the agent.")
     drivers: list[Short] = Field(max_length=32, description="What it can do: browser, screen, files, process.")
     journal: Journal
-    session: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(description="Random id of its process.")
+    session: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        description="Random id of its process."
+    )
 
 
 class Amqp(_Part):
@@ -93,8 +96,11 @@ def router(robots: Robots, rights: Rights, settings: SchedulerSettings) -> APIRo
         client = request.client.host if request.client else "?"
         if not buckets.take(client, monotonic_s()):
             ENROLMENTS.labels("limited").inc()
-            raise PermanentError(ErrorCode.TOO_MANY, f"too many requests from {client}; wait a few seconds and ask again")
-        admission = await robots.enrol(_enrolment(body))
+            raise PermanentError(
+                ErrorCode.TOO_MANY, f"too many requests from {client}; wait a few seconds and ask again"
+            )
+        with database_errors():
+            admission = await robots.enrol(_enrolment(body))
         ENROLMENTS.labels(admission.answer.value).inc()
         if admission.answer is Answer.REFUSED:
             raise PermanentError(ErrorCode.WORKER_REFUSED, f"robot {body.worker} is refused: {admission.detail}")
@@ -102,7 +108,7 @@ def router(robots: Robots, rights: Rights, settings: SchedulerSettings) -> APIRo
             return Pending(retry_after_s=settings.enrol_retry_s)
         return Authorised(
             amqp=Amqp(
-                hosts=settings.worker_hosts(), vhost=settings.vhost(), user=worker_user(body.worker),
+                hosts=settings.worker_hosts(), vhost=settings.vhost, user=worker_user(body.worker),
                 password=rights.password(body.worker, admission.grant),
             )
         )  # fmt: skip

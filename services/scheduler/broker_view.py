@@ -1,7 +1,7 @@
 """What the broker holds for robots now, read over its management API.
 
-Called by: rights.py, every few seconds and after each reconnect. Reads only; writing is shared.broker.admin. Change also:
-shared.contracts.topology (permissions).
+Called by: rights.py, every few seconds and after each reconnect. Reads only; writing is shared.broker.admin. Change
+also: shared.contracts.topology (permissions).
 """
 
 from __future__ import annotations

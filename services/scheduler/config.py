@@ -5,7 +5,7 @@ Called by: main.py. Change also: README.md of this folder, the local stack where
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -19,28 +19,30 @@ class SchedulerSettings(ServiceSettings):
     worker_amqp_hosts: str = Field(
         default="", description="Brokers that robots are told, host:port by comma; empty: those of REGENTE_AMQP_URL."
     )
-    silent_s: float = Field(default=10.0, gt=0, description="A robot whose beat stands still this long is disconnected.")
+    silent_s: float = Field(
+        default=10.0, gt=0, description="A robot whose beat stands still this long is disconnected."
+    )
     reconnect_grace_s: float = Field(
         default=5.0, ge=0, description="After the broker was away, time for robots to log in again that doesn't count."
     )
     beats_flush_s: float = Field(default=0.3, gt=0, le=5, description="Heartbeats are written this often, in bulk.")
-    dispatch_sweep_s: float = Field(default=1.0, gt=0, description="The queue is looked at this often without any hint.")
+    dispatch_sweep_s: float = Field(
+        default=1.0, gt=0, description="The queue is looked at this often without any hint."
+    )
     zombie_sweep_s: float = Field(default=5.0, gt=0, description="Runs, robots and tasks are compared this often.")
-    rights_sweep_s: float = Field(default=10.0, gt=0, description="The broker's users and queues are compared this often.")
+    rights_sweep_s: float = Field(
+        default=10.0, gt=0, description="The broker's users and queues are compared this often."
+    )
     enrol_retry_s: float = Field(default=2.0, gt=0, description="A pending robot asks again after this time.")
     enrol_per_s: float = Field(default=50.0, gt=0, description="Requests to enrol per second and client address.")
     enrol_burst: int = Field(default=200, ge=1, description="Requests to enrol at once from one client address.")
-    worker_log_days: float = Field(default=14.0, gt=0, description="Robots' log lines are kept this long.")
-    robots_pending_max: int = Field(default=1000, ge=1, description="Robots that may wait for a person to authorise them.")
+    robots_pending_max: int = Field(
+        default=1000, ge=1, description="Robots that may wait for a person to authorise them."
+    )
 
     def worker_hosts(self) -> list[str]:
         """host:port of the brokers that robots connect to."""
         if self.worker_amqp_hosts.strip():
             return [host.strip() for host in self.worker_amqp_hosts.split(",") if host.strip()]
-        parts = [urlsplit(url.strip()) for url in self.amqp_url.split(",")]
-        return [f"{part.hostname}:{part.port or 5672}" for part in parts]
-
-    def vhost(self) -> str:
-        """The broker's virtual host, as in REGENTE_AMQP_URL."""
-        path = urlsplit(self.amqp_url.split(",")[0].strip()).path
-        return unquote(path[1:]) if len(path) > 1 else "/"
+        parts = [urlsplit(url) for url in self.amqp_urls]
+        return [f"{part.hostname}:{part.port or (5671 if part.scheme == 'amqps' else 5672)}" for part in parts]

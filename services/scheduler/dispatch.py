@@ -1,7 +1,8 @@
 """The dispatch loop: free robots and waiting tasks become runs.
 
-Owns: nothing; all truth is in the database, and several schedulers may run this loop at once. Called by: main.py; kicked by handlers,
-presence and recovery, and by itself every second. Survives a crash: a run is opened in one transaction or not at all.
+Owns: nothing; all truth is in the database, and several schedulers may run this loop at once. Called by: main.py;
+kicked by handlers, presence and recovery, and by itself every second. Survives a crash: a run is opened in one
+transaction or not at all.
 """
 
 from __future__ import annotations
@@ -142,8 +143,9 @@ class Dispatcher:
         if not tasks:
             return Missed.TASKS
         opening = Opening(
-            run=new_id("run_"), workflow=workflow, version=version, worker=robot["_id"], epoch_before=int(robot["epoch"]),
-            tasks=[task["_id"] for task in tasks], seed=secrets.randbits(SEED_BITS), at=now(),
+            run=new_id("run_"), workflow=workflow, version=version, worker=robot["_id"],
+            epoch_before=int(robot["epoch"]), tasks=[task["_id"] for task in tasks],
+            seed=secrets.randbits(SEED_BITS), at=now(),
             traceparent=tasks[0].get("traceparent"),
         )  # fmt: skip
         run = await open_run(self._mongo, opening)
@@ -192,14 +194,18 @@ class Dispatcher:
             log.warning("task_misfit", task=task["_id"], account=task["account"], reason=text)
 
     async def _version(self, workflow: Workflow) -> tuple[dict[str, Any], InputCheck] | None:
-        """The workflow's current version, ready to use; none when it can't be run. Versions never change, so they are kept."""
+        """The workflow's current version, ready to use; none when it can't be run. It never changes, so it is kept."""
         id = f"{workflow.id}/{workflow.current}"
         kept = self._versions.get(id)
         if kept is not None:
             return kept
         version = await self._queue.version(id)
         if version is None or not version.get("scenarios"):
-            log.error("version_unusable", version=id, reason="it does not exist or has no scenario; publish the workflow again")
+            log.error(
+                "version_unusable",
+                version=id,
+                reason="it does not exist or has no scenario; publish the workflow again",
+            )
             return None
         if len(self._versions) >= VERSIONS_KEPT:
             self._versions.pop(next(iter(self._versions)))

@@ -1,7 +1,8 @@
 """What the scheduler does with each message: one `on_<kind>` per kind.
 
-Called by: the broker's consumers (main.py). Survives a crash: a hint that is lost is found by a sweep; hand-offs are acked after their work.
-Robots' messages are believed only about the robot whose broker user sent them; the broker checks that user.
+Called by: the broker's consumers (main.py). Survives a crash: a hint that is lost is found by a sweep; hand-offs are
+acked after their work. Robots' messages are believed only about the robot whose broker user sent them; the broker
+checks that user.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from services.scheduler.presence import Presence
 from services.scheduler.recovery import Recovery
 from services.scheduler.requests import Requests
+from services.scheduler.store.away import database_errors
 from services.scheduler.worker_logs import WorkerLogs
 from shared.broker import Delivery
 from shared.contracts.envelope import Message
@@ -42,17 +44,8 @@ class Handlers:
 
     async def on_handoff(self, message: Message, delivery: Delivery) -> None:
         """A hint from another service."""
-        match message:
-            case TaskAccepted():
-                self._kick()
-            case TaskReturned():
-                await self._recovery.task_returned(message.task)
-            case RunFinished():
-                await self._recovery.run_finished(message.run)
-            case CommandIssued():
-                await self._requests.work(message.command)
-            case _:
-                raise PermanentError(ErrorCode.MALFORMED, f"the scheduler takes no {message.KIND}")
+        with database_errors():
+            await self._work(message)
 
     async def on_heartbeat(self, message: Message, delivery: Delivery) -> None:
         """A robot's sign of life; written with others at the next flush."""
@@ -72,17 +65,34 @@ class Handlers:
         await self._check_sender(message.worker, delivery)
         if len(message.journal) > NAME_MAX or any(line.n > NUMBER_MAX for line in message.lines):
             raise PermanentError(ErrorCode.MALFORMED, f"robot {message.worker} sent log lines with impossible values")
-        await self._logs.store(message)
+        with database_errors():
+            await self._logs.store(message)
+
+    async def _work(self, message: Message) -> None:
+        match message:
+            case TaskAccepted():
+                self._kick()
+            case TaskReturned():
+                await self._recovery.task_returned(message.task)
+            case RunFinished():
+                await self._recovery.run_finished(message.run)
+            case CommandIssued():
+                await self._requests.work(message.command)
+            case _:
+                raise PermanentError(ErrorCode.MALFORMED, f"the scheduler takes no {message.KIND}")
 
     async def _check_sender(self, worker: str, delivery: Delivery) -> None:
         """A robot speaks for itself only.
 
-        Raises: PermanentError, so that the message becomes a dead letter; a robot caught speaking for another one is doubted.
+        Raises: PermanentError: the message becomes a dead letter. Who is caught speaking for another is doubted.
         """
         if delivery.user_id == worker_user(worker) and delivery.routing_key.endswith(f".{worker}"):
             return
         sender = delivery.routing_key.rpartition(".")[2]
         log.warning("robot_speaks_for_another", sender=sender, user=delivery.user_id, worker=worker)
         if delivery.user_id == worker_user(sender):
-            await self._doubt(sender, f"it sent a message in the name of {worker}")
-        raise PermanentError(ErrorCode.FORBIDDEN, f"a message about robot {worker} came from {delivery.user_id or 'nobody'}")
+            with database_errors():
+                await self._doubt(sender, f"it sent a message in the name of {worker}")
+        raise PermanentError(
+            ErrorCode.FORBIDDEN, f"a message about robot {worker} came from {delivery.user_id or 'nobody'}"
+        )

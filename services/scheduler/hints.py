@@ -1,7 +1,7 @@
-"""Hints to other services, sent beside the work: a hint that is lost costs a sweep's interval, so nothing waits for one.
+"""Hints to other services, sent beside the work: a lost one costs a sweep's interval, so nothing waits for one.
 
-Called by: dispatch.py, recovery.py, requests.py, after the write that the hint is about. Survives a crash: nothing; the receiver
-sweeps `pending`.
+Called by: dispatch.py, recovery.py, requests.py, after the write that the hint is about. Survives a crash: nothing; the
+receiver sweeps `pending`.
 """
 
 from __future__ import annotations

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
 
 from fastapi import FastAPI
 
-from services.scheduler.api import router
+from services.scheduler.api import REQUEST_SIZE_BYTES_MAX, router
 from services.scheduler.broker_view import BrokerView
 from services.scheduler.config import SchedulerSettings
 from services.scheduler.dispatch import Dispatcher
@@ -28,6 +27,7 @@ from shared.errors import TemporaryError
 from shared.runtime.commands import pending
 from shared.runtime.http import create_app
 from shared.runtime.service import Service, run
+from shared.runtime.settings import ServiceSettings
 from shared.runtime.sweeper import Sweeper
 
 HANDOFFS_AT_ONCE = 32
@@ -47,37 +47,18 @@ class Scheduler(Service):
     settings: SchedulerSettings
     _compare_again_s = COMPARE_AGAIN_S
 
+    def __init__(self, settings: ServiceSettings) -> None:
+        super().__init__(settings)
+        self._wire()
+
     def app(self) -> FastAPI:
         """The robots' API: enrolment."""
-        app = create_app(self, title="Regente scheduler")
+        app = create_app(self, title="Regente scheduler", body_size_bytes_max=REQUEST_SIZE_BYTES_MAX)
         app.include_router(router(self.robots, self.rights, self.settings))
         return app
 
-    @cached_property
-    def hints(self) -> Hints:
-        """Hints to other services."""
-        return Hints(self.broker)
-
-    @cached_property
-    def rights(self) -> Rights:
-        """Robots' rights at the broker."""
-        admin_url = self.settings.admin_url()
-        self._view = BrokerView(admin_url, self.settings.vhost())
-        self._admin = BrokerAdmin(admin_url, self.settings.vhost())
-        return Rights(
-            WorkerStore(self.mongo), self.broker, self._admin, self._view, self.sealer, kick=lambda: self._compare.kick()
-        )
-
-    @cached_property
-    def robots(self) -> Robots:
-        """What people and robots decide about robots."""
-        return Robots(
-            self.mongo, self.rights, self.hints, pending_max=self.settings.robots_pending_max, kick=self._robots_changed
-        )
-
     async def start(self) -> None:
         """Compare the broker with the database first, so that robots can log in; then listen, sweep and dispatch."""
-        self._wire()
         for sweeper in self._sweepers:
             await sweeper.start()
         self._consumers: list[Consumer] = [
@@ -101,11 +82,19 @@ class Scheduler(Service):
     def _wire(self) -> None:
         """Make the loops and what they call."""
         settings, log = self.settings, self.log
+        self.hints = Hints(self.broker)
+        self._view = BrokerView(settings.amqp_admin_url, settings.vhost)
+        self._admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost)
+        self._compare = Sweeper("scheduler.rights", settings.rights_sweep_s, self._compare_rights, log)
+        workers = WorkerStore(self.mongo)
+        self.rights = Rights(workers, self.broker, self._admin, self._view, self.sealer, kick=self._compare.kick)
+        self.robots = Robots(
+            self.mongo, self.rights, self.hints, pending_max=settings.robots_pending_max, kick=self._robots_changed
+        )
         self._dispatcher = Dispatcher(self.mongo, self.hints)
         self._dispatch = Sweeper("scheduler.dispatch", settings.dispatch_sweep_s, self._dispatch_all, log)
         recovery = Recovery(self.mongo, self.hints, kick=self._dispatch.kick)
         self._lost = Sweeper("scheduler.lost", settings.dispatch_sweep_s, recovery.sweep_lost, log)
-        self._compare = Sweeper("scheduler.rights", settings.rights_sweep_s, self._compare_rights, log)
         self.presence = Presence(
             WorkerStore(self.mongo), silent_s=settings.silent_s, grace_s=settings.reconnect_grace_s,
             doubt=self.robots.doubt, robot_came=self._dispatch.kick, robot_went=self._lost.kick,
@@ -114,7 +103,8 @@ class Scheduler(Service):
         self._requests = Requests(self.mongo, self.hints, {**tasks.routes(), **self.robots.routes()})
         self._handlers = Handlers(
             requests=self._requests, recovery=recovery, presence=self.presence,
-            logs=WorkerLogs(self.mongo, keep_days=settings.worker_log_days), kick=self._dispatch.kick, doubt=self.robots.doubt,
+            logs=WorkerLogs(self.mongo, keep_days=settings.log_keep_days), kick=self._dispatch.kick,
+            doubt=self.robots.doubt,
         )  # fmt: skip
         figures = Figures(self.mongo, self.presence)
         self._sweepers = [

@@ -1,8 +1,8 @@
 """Which robots are there: heartbeats in, `workers` written in bulk, silence noticed, robots' log lines stored.
 
-Owns: the buffer of heartbeats not yet written (losing it costs nothing: the next beat comes in two seconds). Called by: handlers.py, main.py.
-Survives a crash: a new process starts counting silence from zero. Several schedulers share the heartbeats' queue; what they know of one another
-is what stands in `workers`, so silence is judged by that.
+Owns: the buffer of heartbeats not yet written (losing it costs nothing: the next beat comes in two seconds). Called by:
+handlers.py, main.py. Survives a crash: a new process starts counting silence from zero. Several schedulers share the
+heartbeats' queue; what they know of one another is what stands in `workers`, so silence is judged by that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from shared.obs.metrics import counter, gauge
 BEATS_MAX = 50_000
 HEARTBEATS = counter("regente_heartbeats_total", "Heartbeats received, by what they were worth.", ["standing"])
 SILENT = counter("regente_robots_silenced_total", "Robots that were called disconnected.", [])
-ROBOTS = gauge("regente_robots", "Robots by authorisation, status and connection.", ["authorisation", "status", "connected"])
+ROBOTS = gauge(
+    "regente_robots", "Robots by authorisation, status and connection.", ["authorisation", "status", "connected"]
+)
 
 log = get_logger(__name__)
 
@@ -127,7 +129,9 @@ class Presence:
 def _beat(worker: Mapping[str, Any], heartbeat: WorkerHeartbeat) -> Beat:
     """A heartbeat as it is written over what is known."""
     known = known_of(worker)
-    begins = worker["status"] == WorkerStatus.RESERVED and worker.get("run") is not None and heartbeat.run == worker["run"]
+    begins = (
+        worker["status"] == WorkerStatus.RESERVED and worker.get("run") is not None and heartbeat.run == worker["run"]
+    )
     if begins:
         WORKER.check(WorkerStatus.RESERVED, WorkerStatus.RUNNING, owner="scheduler")
     fields: dict[str, Any] = {

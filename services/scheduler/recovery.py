@@ -1,7 +1,8 @@
 """What comes back: tasks that runs give up, runs that end, robots that are lost, and what a crash left half done.
 
-Owns: nothing. Called by: handlers.py (hints), main.py (sweeps). Survives a crash: every step is a guarded write that may be repeated, and a
-hand-over is cleared last, so whoever sweeps next finds the rest. Change also: ARCHITECTURE.md (hand-offs).
+Owns: nothing. Called by: handlers.py (hints), main.py (sweeps). Survives a crash: every step is a guarded write that
+may be repeated, and a hand-over is cleared last, so whoever sweeps next finds the rest. Change also: ARCHITECTURE.md
+(hand-offs).
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class Recovery:
             self._kick()
 
     async def _bring_back(self, run_id: str, run: Mapping[str, Any] | None) -> None:
-        """See to the tasks that a run which has ended (or is gone) still holds without having said what becomes of them."""
+        """See to the tasks that an ended (or missing) run still holds without having said what becomes of them."""
         tasks = await self._tasks.left_by(run_id)
         if not tasks:
             return

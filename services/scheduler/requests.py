@@ -1,7 +1,7 @@
 """Durable requests to the scheduler: about tasks (here) and robots (robots.py).
 
-Called by: handlers.py (hints), main.py (sweep). Survives a crash: a request stays `pending` until it is ended; doing it twice is the same as
-once, because every write carries the request's id as its operation.
+Called by: handlers.py (hints), main.py (sweep). Survives a crash: a request stays `pending` until it is ended; doing it
+twice is the same as once, because every write carries the request's id as its operation.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from shared.runtime.commands import finish
 
 TRIES = 5
 LATER_S = 0.5
+SOON_CLAIMS_MAX = 4
+"""Tries that come soon after one another; later ones come ever more rarely, as every request's do."""
 
 log = get_logger(__name__)
 
@@ -85,7 +87,8 @@ class Requests:
                 log.info("request_ended", command=id, kind=command["kind"], target=command["target"], done=outcome.done,
                          reason=outcome.reason)  # fmt: skip
             case Later():
-                await self._store.put_off(id, outcome.delay_s)
+                if command["claims"] < SOON_CLAIMS_MAX:
+                    await self._store.put_off(id, outcome.delay_s)
             case Elsewhere():
                 if await self._store.readdress(id, outcome.to):
                     self._hints.command(id, outcome.to)

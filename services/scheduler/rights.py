@@ -1,7 +1,8 @@
 """Robots' rights at the broker: a user of its own for each authorised robot, its permissions, and its two queues.
 
-Owns: broker users `worker.*` and queues `worker.*`. Called by: robots.py (a person decided), main.py (comparison every few seconds and after each
-reconnect). Survives a crash, also the broker's: all of it is made anew from `workers`; passwords derive from the master key.
+Owns: broker users `worker.*` and queues `worker.*`. Called by: robots.py (a person decided), main.py (comparison every
+few seconds and after each reconnect). Survives a crash, also the broker's: all of it is made anew from `workers`;
+passwords derive from the master key.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from shared.seal import Sealer
 
 AT_ONCE = 16
 """Calls to the management API at the same time."""
-REBUILT = counter("regente_robot_rights_rebuilt_total", "Robots' broker users or queues that a comparison put right.", ["what"])
+REBUILT = counter(
+    "regente_robot_rights_rebuilt_total", "Robots' broker users or queues that a comparison put right.", ["what"]
+)
 
 log = get_logger(__name__)
 
@@ -97,7 +100,9 @@ class Rights:
         if todo.empty:
             return todo
         current = await self._workers.grants()
-        await self._each((w for w in todo.grant if current.get(w) == grants[w]), lambda w: self.grant(w, grants[w]), "user")
+        await self._each(
+            (w for w in todo.grant if current.get(w) == grants[w]), lambda w: self.grant(w, grants[w]), "user"
+        )
         missing = [w for w in todo.declare if w not in todo.grant and w in current]
         await self._each(missing, self._declare, "queue")
         await self._each((w for w in todo.revoke if w not in current), self.withdraw, "revoked")

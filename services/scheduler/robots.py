@@ -1,8 +1,8 @@
 """Robots and people: enrolment, authorisation, revocation, removal, mode, and doubts.
 
-Called by: api.py (enrolment), handlers.py (requests), presence.py (doubts). Survives a crash: the document changes first, then the broker is
-made to follow it; what is missing there is found by the next comparison (rights.py). A revocation is not done before the robot's
-connection is gone.
+Called by: api.py (enrolment), handlers.py (requests), presence.py (doubts). Survives a crash: the document changes
+first, then the broker is made to follow it; what is missing there is found by the next comparison (rights.py). A
+revocation is not done before the robot's connection is gone.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class Admission:
 class Robots:
     """Everything that people and robots decide about robots."""
 
-    def __init__(self, mongo: Mongo, rights: Rights, hints: Hints, *, pending_max: int, kick: Callable[[], None]) -> None:
+    def __init__(
+        self, mongo: Mongo, rights: Rights, hints: Hints, *, pending_max: int, kick: Callable[[], None]
+    ) -> None:
         self._mongo = mongo
         self._workers = WorkerStore(mongo)
         self._requests = RequestStore(mongo)
@@ -96,11 +98,11 @@ class Robots:
         raise TemporaryError("this robot's document changes too fast; ask again", delay_s=1.0)
 
     async def authorise(self, command: Mapping[str, Any]) -> Outcome:
-        """A person says that a robot may work: a new grant, and with it a new password; its journal is taken as it is then."""
+        """A person says that a robot may work: a new grant, with a new password; its journal is taken as it is then."""
         at = now()
         fields = {
-            "authorisation": Authorisation.AUTHORISED, "authorised_by": command["by"], "authorised_at": at, "doubt": None,
-            "journal": None, "session": None, "sessions_gone": [], "seen.beat": None, "connected": False,
+            "authorisation": Authorisation.AUTHORISED, "authorised_by": command["by"], "authorised_at": at,
+            "doubt": None, "journal": None, "session": None, "sessions_gone": [], "seen.beat": None, "connected": False,
         }  # fmt: skip
         if "account" in command["args"]:
             fields["account"] = command["args"]["account"]
@@ -180,7 +182,9 @@ class Robots:
         self._kick()
         await self._rights.withdraw_soon(id)
 
-    async def _follow(self, worker: Mapping[str, Any] | None, decision: Decision, request: Enrolment, key_hash: str) -> bool:
+    async def _follow(
+        self, worker: Mapping[str, Any] | None, decision: Decision, request: Enrolment, key_hash: str
+    ) -> bool:
         """Store what an enrolment brings; false when the document changed meanwhile, and all is to be judged anew."""
         if decision.insert:
             if await self._workers.pending_count(self._pending_max) >= self._pending_max:
@@ -193,7 +197,11 @@ class Robots:
             await self.doubt(request.worker, decision.doubt)
             return True
         if decision.refresh:
-            expect = {"authorisation": worker["authorisation"], "grant": worker["grant"], "session": worker.get("session")}
+            expect = {
+                "authorisation": worker["authorisation"],
+                "grant": worker["grant"],
+                "session": worker.get("session"),
+            }
             fields = {**_about(request), "sessions_gone": sessions_gone(known_of(worker), request.contact.session)}
             if request.contact.session != worker.get("session"):
                 fields["seen.beat"] = None
@@ -209,7 +217,7 @@ class Robots:
         return (await self._workers.change(id, expect, update, op=op)).applied
 
     async def _stop_run(self, worker: Mapping[str, Any], mode: WorkerMode, command: Mapping[str, Any]) -> None:
-        """Have the executor end the run of a robot whose mode is abort now, or end it after the current task for stop."""
+        """Have the executor end a robot's run: now for abort, after the current task for stop."""
         kind = {WorkerMode.ABORT: "run.abort", WorkerMode.STOP: "run.stop"}.get(mode)
         if kind is None or worker.get("run") is None:
             return

@@ -1,7 +1,8 @@
 """The broker's management API: robots' users, their permissions, their connections, and how deep the queues are.
 
-Called by: scheduler (authorise, revoke, rebuild after a wipe), console (queues), cli (doctor). Survives a crash: every call is
-idempotent, and what should be there is derived from `workers`. Change also: `worker_permissions` in the topology.
+Called by: scheduler (authorise, revoke, rebuild after a wipe), console (queues), cli (doctor). Survives a crash:
+every call is idempotent, and what should be there is derived from `workers`. Change also: `worker_permissions` in the
+topology.
 
 Right after a robot connected, closing the connections of its user can miss it (the list lags behind), so that is
 repeated until two looks in a row find none.

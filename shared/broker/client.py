@@ -1,8 +1,8 @@
 """The broker client of a service: one connection that comes back, publishing, consuming, declaring.
 
-Called by: shared.runtime.service makes one `Broker`; handlers and senders use it. Survives a crash: nothing here needs to. After a
-restart of the broker, even with its data wiped, every exchange, queue and consumer is there again at the next connect.
-Change also: shared/testing/stub_broker.py and tests/conformance, which hold the two together.
+Called by: shared.runtime.service makes one `Broker`; handlers and senders use it. Survives a crash: nothing here
+needs to. After a restart of the broker, even with its data wiped, every exchange, queue and consumer is there again
+at the next connect. Change also: shared/testing/stub_broker.py and tests/conformance, which hold the two together.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _reconnects = counter("broker_connects_total", "Broker connections made.")
 class Broker:
     """A connection to one of several broker nodes.
 
-    urls: amqp://user:password@host:port/vhost, tried in turn. instance: names the connection and the sender of messages.
-    topology: queues declared, with all EXCHANGES, at each connect. on_connect: awaited after each connect.
+    urls: amqp://user:password@host:port/vhost, tried in turn. instance: names the connection and the sender of
+    messages. topology: queues declared, with all EXCHANGES, at each connect. on_connect: awaited after each connect.
     """
 
     def __init__(
@@ -320,7 +320,9 @@ class Broker:
             await asyncio.wait({link.closed}, timeout=1.0)
             if (link.blocked is not None) != blocked:
                 blocked = link.blocked is not None
-                _log.warning("broker takes no messages" if blocked else "broker takes messages again", reason=link.blocked)
+                _log.warning(
+                    "broker takes no messages" if blocked else "broker takes messages again", reason=link.blocked
+                )
         self._trouble = link.closed.result()
         _log.warning("broker connection lost", reason=self._trouble, broker=link.where)
 
@@ -328,7 +330,8 @@ class Broker:
         """After a reconnect the lost connection may hold the queue until the broker misses its heartbeat."""
         while link.is_open and queue.name in self._exclusive:
             try:
-                return await declare_queue(link, queue)
+                await declare_queue(link, queue)
+                return
             except RegenteError:
                 await asyncio.sleep(EXCLUSIVE_PAUSE_S)
 

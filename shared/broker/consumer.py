@@ -3,17 +3,17 @@
 Called by: client.py. Survives a crash: messages that were not acknowledged are delivered again. Change also:
 shared/testing/stub_broker.py.
 
-Handlers go on when the connection is lost under them; their acknowledgements then belong to a channel that is no more, and are
-dropped without a word, because the message comes again and receivers are idempotent.
+Handlers go on when the connection is lost under them; their acknowledgements then belong to a channel that is no
+more, and are dropped without a word, because the message comes again and receivers are idempotent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
-
-from tenacity import wait_random_exponential
 
 from shared.broker.delivery import Delivery, Handler
 from shared.broker.errors import ChannelClosed
@@ -26,7 +26,7 @@ from shared.obs.logs import get_logger
 
 GRACE_S = 10.0
 DEAD_LETTER_PAUSE_S = 1.0
-_RESTORE_PAUSE = wait_random_exponential(multiplier=0.1, max=5.0)
+RESTORE_PAUSE_S, RESTORE_PAUSE_S_MAX = 0.1, 5.0
 
 _log = get_logger(__name__)
 
@@ -35,13 +35,14 @@ class Restorer:
     """Counts tries in a row, for the pause between them and for one log line per reason."""
 
     def __init__(self) -> None:
-        self.attempt_number = 0
+        self._tries = 0
         self._told = ""
 
     async def pause(self) -> None:
         """Wait: exponentially longer, with jitter."""
-        self.attempt_number += 1
-        await asyncio.sleep(_RESTORE_PAUSE(self))  # type: ignore[arg-type]  # it reads attempt_number only
+        ceiling_s = min(RESTORE_PAUSE_S_MAX, RESTORE_PAUSE_S * 2.0**self._tries)
+        self._tries += 1
+        await asyncio.sleep(random.uniform(ceiling_s / 2, ceiling_s))
 
     def news(self, reason: str) -> bool:
         """Whether this reason was not told yet in this row of tries."""
@@ -50,7 +51,7 @@ class Restorer:
 
     def reset(self) -> None:
         """It worked."""
-        self.attempt_number, self._told = 0, ""
+        self._tries, self._told = 0, ""
 
 
 class Consumer:
@@ -93,10 +94,8 @@ class Consumer:
         await asyncio.gather(self._task, return_exceptions=True)
         channel = self._channel
         if channel is not None and channel.is_open:
-            try:
+            with contextlib.suppress(TemporaryError):  # the channel is gone, and the consumer with it
                 await channel.call("basic_cancel", self._tag)
-            except TemporaryError:
-                pass  # the channel is gone, and the consumer with it
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=grace_s)
             for task in late:

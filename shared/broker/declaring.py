@@ -23,7 +23,8 @@ async def declare_all(link: Link, queues: Sequence[Queue]) -> None:
     Raises: TemporaryError when the connection goes away.
     """
     channel = await link.channel()
-    for item in (*EXCHANGES, *queues):
+    items: tuple[Exchange | Queue, ...] = (*EXCHANGES, *queues)
+    for item in items:
         try:
             await (_exchange(channel, item) if isinstance(item, Exchange) else _queue(channel, item))
         except ChannelClosed as error:

@@ -1,6 +1,7 @@
 """One message as it arrived, with what the broker knows about it.
 
-Called by: handlers of every service; the stub makes the same. Survives a crash: an unacknowledged message is delivered again.
+Called by: handlers of every service; the stub makes the same. Survives a crash: an unacknowledged message is
+delivered again.
 """
 
 from __future__ import annotations

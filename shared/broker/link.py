@@ -1,13 +1,16 @@
 """pika's callbacks turned into awaits: one open connection (`Link`) and its channels.
 
-Called by: client.py, publisher.py, consumer.py. Survives a crash: nothing; a link that closed stays closed, and client.py opens
-another one. Change also: nothing. Every await here has a timeout, and ends at once when the connection or channel does.
+Called by: client.py, publisher.py, consumer.py. Survives a crash: nothing; a link that closed stays closed, and
+client.py opens another one. Change also: nothing. Every await here has a timeout, and ends at once when the
+connection or channel does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +38,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it tells, client.py
 
 
 class LoginRefused(TemporaryError):
-    """The broker does not know this user, password or virtual host. Temporary, because a wiped broker gets its users back."""
+    """The broker does not know this user, password or virtual host. Temporary: a wiped broker gets its users back."""
 
 
 def place(url: str) -> str:
@@ -76,13 +79,15 @@ class Link:
         """
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._connection.channel(on_open_callback=lambda raw: opened.done() or opened.set_result(raw))
+            self._connection.channel(on_open_callback=partial(_answer, opened))
         except AMQPError as error:
             raise TemporaryError(f"no channel: {reason_of(error)}") from error
         await asyncio.wait({opened, self.closed}, timeout=CALL_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():
             opened.cancel()
-            raise TemporaryError(f"no channel: {self.closed.result() if self.closed.done() else 'the broker does not answer'}")
+            raise TemporaryError(
+                f"no channel: {self.closed.result() if self.closed.done() else 'the broker does not answer'}"
+            )
         return Channel(opened.result())
 
     async def close(self) -> None:
@@ -130,9 +135,7 @@ class Channel:
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            getattr(self.raw, method)(
-                *args, callback=lambda frame: answer.done() or answer.set_result(frame), **kwargs
-            )
+            getattr(self.raw, method)(*args, callback=partial(_answer, answer), **kwargs)
         except AMQPError as error:
             raise self.closed.result() if self.closed.done() else ChannelClosed(0, reason_of(error)) from error
         await asyncio.wait({answer, self.closed}, timeout=CALL_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -179,8 +182,8 @@ async def open_link(url: str, name: str) -> Link:
 
     connection = AsyncioConnection(
         _parameters(url, name),
-        on_open_callback=lambda _: opened.done() or opened.set_result(None),
-        on_open_error_callback=lambda _, error: opened.done() or opened.set_result(error),
+        on_open_callback=lambda _: _answer(opened, None),
+        on_open_error_callback=lambda _, error: _answer(opened, error),
         on_close_callback=on_close,
         custom_ioloop=loop,
     )
@@ -199,6 +202,11 @@ async def open_link(url: str, name: str) -> Link:
     return link
 
 
+def _answer(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
 def _parameters(url: str, name: str) -> Any:
     parameters = pika.URLParameters(url)
     parameters.heartbeat = HEARTBEAT_S
@@ -212,10 +220,8 @@ def _parameters(url: str, name: str) -> Any:
 
 def _give_up(connection: Any) -> None:
     """Stop a connection that is still opening."""
-    try:
+    with contextlib.suppress(AMQPError):
         connection.close()
-    except AMQPError:
-        pass
 
 
 def _open_error(error: BaseException, url: str) -> TemporaryError:
@@ -255,5 +261,3 @@ def reason_of(error: BaseException) -> str:
     if text:
         return f"{getattr(cause, 'reply_code', '')} {text}".strip()[:300]
     return (str(cause) or type(cause).__name__).split("\n")[0][:300]
-
-

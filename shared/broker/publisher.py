@@ -1,10 +1,11 @@
 """Publishing on one channel, with or without confirms.
 
-Called by: client.py, which has one of each kind. Survives a crash: nothing; a publish that was not confirmed raised, and its caller's
-sweeper sends the hint again. Change also: shared/testing/stub_broker.py.
+Called by: client.py, which has one of each kind. Survives a crash: nothing; a publish that was not confirmed raised,
+and its caller's sweeper sends the hint again. Change also: shared/testing/stub_broker.py.
 
-Confirms are awaited by their callers, each for itself, so any number (up to OUTSTANDING_MAX) is on its way at once. A channel that the
-broker closes takes its outstanding confirms with it; only the message that named a missing exchange is told so.
+Confirms are awaited by their callers, each for itself, so any number (up to OUTSTANDING_MAX) is on its way at once. A
+channel that the broker closes takes its outstanding confirms with it; only the message that named a missing exchange
+is told so.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def outgoing(
 class Publisher:
     """One publishing channel over the links that come and go.
 
-    link: waits for an open link (seconds) or raises TemporaryError. known: the exchanges that are declared at every connect.
-    repair: asked to declare them again when one is missing.
+    link: waits for an open link (seconds) or raises TemporaryError. known: the exchanges that are declared at every
+    connect. repair: asked to declare them again when one is missing.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 Called by: consumer.py and shared/testing/stub_broker.py. Survives a crash: an unsettled message is delivered again.
 Change also: ARCHITECTURE.md where it speaks of dead letters.
 
-Poison is counted on documents, by the sweepers; a dead-letter queue is for what can't be parsed, and for faults of this program.
+Poison is counted on documents, by the sweepers; a dead-letter queue is for what can't be parsed, and for faults of
+this program.
 """
 
 from __future__ import annotations
@@ -75,11 +76,15 @@ def verdict_of(error: Exception, queue: Queue, delivery: Delivery) -> Verdict:
     if isinstance(error, PermanentError):
         return Verdict(Action.DEAD, reason=_short(f"{error.code}: {error.message}"))
     if isinstance(error, TemporaryError):
-        wished = error.delay_s if error.delay_s is not None else REQUEUE_DELAY_S * 2.0 ** min(delivery.delivery_count, 8)
+        wished = (
+            error.delay_s if error.delay_s is not None else REQUEUE_DELAY_S * 2.0 ** min(delivery.delivery_count, 8)
+        )
         return Verdict(Action.REQUEUE, min(max(0.0, wished), REQUEUE_DELAY_S_MAX), _short(str(error)))
     reason = _short(f"{ErrorCode.INTERNAL}: {type(error).__name__}: {error}")
     if not is_quorum(queue) and delivery.redelivered:
-        return Verdict(Action.DEAD, reason=reason)  # classic queues don't count deliveries: one more try, no endless loop
+        return Verdict(
+            Action.DEAD, reason=reason
+        )  # classic queues don't count deliveries: one more try, no endless loop
     return Verdict(Action.REQUEUE, 0.0, reason)
 
 

@@ -1,11 +1,11 @@
 """The database client of a service: one connection pool, with the write concern that the hand-offs rely on.
 
-Called by: shared.runtime.service makes one `Mongo`; stores use `mongo["tasks"]`. Survives a crash: every acknowledged write
-(majority and journal). Change also: nothing; collections and indexes are declared in shared/mongo/indexes.py.
+Called by: shared.runtime.service makes one `Mongo`; stores use `mongo["tasks"]`. Survives a crash: every acknowledged
+write (majority and journal). Change also: nothing; collections and indexes are declared in shared/mongo/indexes.py.
 
-Two traps are met here and in guarded.py: a primary that hangs without closing its connections would block a client for as long
-as it hangs, so sockets have a timeout; and after a clean step-down the driver does not retry some errors of single
-documents, so guarded.py does.
+Two traps are met here and in guarded.py: a primary that hangs without closing its connections would block a client
+for as long as it hangs, so sockets have a timeout; and after a clean step-down the driver does not retry some errors
+of single documents, so guarded.py does.
 """
 
 from __future__ import annotations

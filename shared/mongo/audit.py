@@ -1,7 +1,8 @@
 """The record of what people and services changed: insert-only, never corrected.
 
-Called by: console (every action of a person), scheduler (authorisations, doubts), delivery (replays). Survives a crash: every entry
-is one majority write, made after the act it tells of; an act whose entry is missing shows in the document's own history.
+Called by: console (every action of a person), scheduler (authorisations, doubts), delivery (replays). Survives a
+crash: every entry is one majority write, made after the act it tells of; an act whose entry is missing shows in the
+document's own history.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Writes that take effect once: an insert that somebody wins, an update that expects a state, a short transaction.
 
-Called by: every store. Survives a crash: each write is one document (or one transaction), majority and journalled; who calls again
-with the same operation id learns that it worked. Change also: nothing.
+Called by: every store. Survives a crash: each write is one document (or one transaction), majority and journalled;
+who calls again with the same operation id learns that it worked. Change also: nothing.
 
-Ambiguous errors (a failover, a timeout of the write concern) are resolved by looking at the primary again: my operation id there
-means it worked; otherwise it isn't mine. Never an overwrite. Transport errors are tried again for about RETRY_S
-seconds, then become a TemporaryError; nothing above may retry inside that.
+Ambiguous errors (a failover, a timeout of the write concern) are resolved by looking at the primary again: my
+operation id there means it worked; otherwise it isn't mine. Never an overwrite. Transport errors are tried again for
+about RETRY_S seconds, then become a TemporaryError; nothing above may retry inside that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from shared.obs.metrics import counter
 
 RETRY_S = 10.0
 FAILOVER_CODES = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
-"""ShutdownInProgress, PrimarySteppedDown, NotWritablePrimary, Interrupted..., NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary."""
+"""ShutdownInProgress, PrimarySteppedDown, NotWritablePrimary, Interrupted (both), NotPrimary (both)."""
 WRITE_CONCERN_CODES = frozenset({64, 79, 100})
 REREAD_TIMEOUT_MS = 5_000
 
@@ -62,9 +62,7 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationFailure) and error.code in FAILOVER_CODES | WRITE_CONCERN_CODES
 
 
-async def insert_once(
-    collection: Collection, document: Mapping[str, Any], *, session: Session | None = None
-) -> bool:
+async def insert_once(collection: Collection, document: Mapping[str, Any], *, session: Session | None = None) -> bool:
     """Insert a document unless one with its _id (or another unique key of it) is there.
 
     Returns: True when it was inserted by this call, False when another one was there first.
@@ -97,9 +95,10 @@ async def guarded_update(
 ) -> Guarded:
     """Change one document if it is as expected, and write `op` on it.
 
-    expect: filter beside the _id (state, token). update: operators ($set, $inc, ...). op: identity of this operation; a
-    document that carries it was changed by it, so a repeated call answers `applied` and changes nothing more.
-    Raises: TemporaryError when the database did not answer within RETRY_S seconds. With a session errors come as they are.
+    expect: filter beside the _id (state, token). update: operators ($set, $inc, ...). op: identity of this operation;
+    a document that carries it was changed by it, so a repeated call answers `applied` and changes nothing more.
+    Raises: TemporaryError when the database did not answer within RETRY_S seconds. With a session errors come as they
+    are.
     """
     changes = {**update, "$set": {**update.get("$set", {}), "op": op}}
     ambiguous = False
@@ -125,17 +124,17 @@ async def guarded_update(
 async def in_transaction(mongo: Mongo, fn: Callable[[Session], Awaitable[T]]) -> T:
     """Run `fn(session)` in a transaction; again when the server says that this may help.
 
-    `fn` may run several times, and does nothing but database calls with the session. Its own errors roll back and come through.
-    Raises: TemporaryError when the database did not take it within RETRY_S seconds. The outcome is then unknown only if
-    the commit was under way, so `fn` should use deterministic ids.
+    `fn` may run several times, and does nothing but database calls with the session. Its own errors roll back and
+    come through. Raises: TemporaryError when the database did not take it within RETRY_S seconds. The outcome is then
+    unknown only if the commit was under way, so `fn` should use deterministic ids.
     """
 
     async def attempt() -> T:
-        async with mongo.client.start_session() as session:
-            async with await session.start_transaction(
-                read_concern=ReadConcern("snapshot"), write_concern=mongo.db.write_concern
-            ):
-                return await fn(session)
+        async with (
+            mongo.client.start_session() as session,
+            await session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=mongo.db.write_concern),
+        ):
+            return await fn(session)
 
     return await _retried(attempt, "transaction")
 
@@ -167,9 +166,7 @@ async def _read(collection: Collection, id: Any, session: Session | None) -> dic
     """The document as the primary has it; outside a transaction only what no failover takes back (linearizable)."""
     if session is not None:
         return await collection.find_one({"_id": id}, session=session)
-    sure = collection.with_options(
-        read_concern=ReadConcern("linearizable"), read_preference=ReadPreference.PRIMARY
-    )
+    sure = collection.with_options(read_concern=ReadConcern("linearizable"), read_preference=ReadPreference.PRIMARY)
     return await sure.find_one({"_id": id}, max_time_ms=REREAD_TIMEOUT_MS)
 
 

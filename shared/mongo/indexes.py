@@ -73,7 +73,10 @@ class Index:
 def _pending(collection: str) -> Index:
     """What a receiver sweeps: documents handed over and not yet taken."""
     return Index(
-        collection, (("pending.to", _UP), ("pending.due_at", _UP)), partial={"pending.to": {"$exists": True}}, name="pending"
+        collection,
+        (("pending.to", _UP), ("pending.due_at", _UP)),
+        partial={"pending.to": {"$exists": True}},
+        name="pending",
     )
 
 
@@ -85,7 +88,9 @@ _TASKS = (
         partial={"queue.list": {"$exists": True}},
         name="queue",
     ),
-    Index("tasks", (("not_before", _UP),), partial={"state": "queued", "not_before": {"$exists": True}}, name="delayed"),
+    Index(
+        "tasks", (("not_before", _UP),), partial={"state": "queued", "not_before": {"$exists": True}}, name="delayed"
+    ),
     Index("tasks", (("deadline", _UP),), partial={"state": "queued", "deadline": {"$exists": True}}, name="deadline"),
     _pending("tasks"),
     Index("tasks", (("batch", _UP), ("state", _UP)), name="batch"),
@@ -140,7 +145,9 @@ _OTHERS = (
     Index("documents", (("account", _UP), ("name", _UP)), unique=True, name="name"),
     Index("logs", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("logs", (("at", _DOWN), ("_id", _DOWN)), name="at"),
-    Index("logs", (("worker", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"worker": {"$exists": True}}, name="worker"),
+    Index(
+        "logs", (("worker", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"worker": {"$exists": True}}, name="worker"
+    ),
     Index("logs", (("run", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"run": {"$exists": True}}, name="run"),
     Index("logs", (("task", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"task": {"$exists": True}}, name="task"),
     Index("logs", (("service", _UP), ("at", _DOWN), ("_id", _DOWN)), name="service"),

@@ -1,11 +1,11 @@
-"""Leases: who leads, and which instances live. A counter that moves; whoever sees it stand still for long enough may take over.
+"""Leases: who leads, and which instances live. A counter moves; who sees it stand still long enough may take over.
 
-Called by: executor (its own presence and that of the others), scheduler and delivery (leadership of periodic work). Survives a
-crash: the document in `leases`; the next owner takes it over with a higher token, and the token fences what it writes.
-Change also: `lease_*_s` in the executors' settings.
+Called by: executor (its own presence and that of the others), scheduler and delivery (leadership of periodic work).
+Survives a crash: the document in `leases`; the next owner takes it over with a higher token, and the token fences
+what it writes. Change also: `lease_*_s` in the executors' settings.
 
-Two machines' clocks are never compared: the reader measures on its own monotonic clock how long it saw the counter stand
-still, and the time in which it could not read (no primary, a frozen process) does not count.
+Two machines' clocks are never compared: the reader measures on its own monotonic clock how long it saw the counter
+stand still, and the time in which it could not read (no primary, a frozen process) does not count.
 """
 
 from __future__ import annotations
@@ -118,8 +118,9 @@ class Watch:
 class Lease:
     """One lease that this process holds or wants.
 
-    name: its _id, `<kind>/<instance>`. owner: the instance; the same owner takes its own lease back at once, with a higher token.
-    beat_s: how often the counter moves. still_s: how long it must stand still before another owner takes it.
+    name: its _id, `<kind>/<instance>`. owner: the instance; the same owner takes its own lease back at once, with a
+    higher token. beat_s: how often the counter moves. still_s: how long it must stand still before another owner
+    takes it.
     """
 
     def __init__(

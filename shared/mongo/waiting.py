@@ -1,7 +1,7 @@
 """Gathers the facts from which shared.domain.why_waiting makes its sentence.
 
-Called by: collector (GET of a task), console (queue/why). Reads only; every count has a limit, and each query is an index
-range, so asking costs the same however long the queue is.
+Called by: collector (GET of a task), console (queue/why). Reads only; every count has a limit, and each query is an
+index range, so asking costs the same however long the queue is.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ async def _ahead(mongo: Mongo, task: Mapping[str, Any], place: Mapping[str, Any]
     """
     query = {"account": task["account"], "current": {"$ne": None}}
     levels: dict[str, int] = {}
-    async for workflow in mongo["workflows"].find(query, {"name": 1, "settings.priority": 1}).limit(WORKFLOWS_COMPARED_MAX):
+    async for workflow in (
+        mongo["workflows"].find(query, {"name": 1, "settings.priority": 1}).limit(WORKFLOWS_COMPARED_MAX)
+    ):
         priority = int((workflow.get("settings") or {}).get("priority", Priority.NORMAL))
         levels.update({str(key): level(key, priority) for key in list_keys(task["account"], workflow["name"])})
     mine = levels.get(place["list"], int(Priority.NORMAL))

@@ -40,10 +40,10 @@ _stores: list[LogStore] = []
 
 def to_store(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """structlog processor: hand the finished line to the stores of this process, and pass it on unchanged."""
-    if _stores and not _mute.get() and event.get("level") in STORED_LEVELS:
-        if not str(event.get("logger", "")).startswith("pymongo"):
-            for store in _stores:
-                store.add(event)
+    wanted = not _mute.get() and event.get("level") in STORED_LEVELS
+    if _stores and wanted and not str(event.get("logger", "")).startswith("pymongo"):
+        for store in _stores:
+            store.add(event)
     return event
 
 

@@ -28,9 +28,7 @@ def gauge(name: str, doc: str, labels: Sequence[str] = ()) -> Gauge:
     return _known(name, Gauge) or _keep(name, Gauge(_full(name), doc, labels))
 
 
-def histogram(
-    name: str, doc: str, labels: Sequence[str] = (), buckets: Sequence[float] = SECONDS_BUCKETS
-) -> Histogram:
+def histogram(name: str, doc: str, labels: Sequence[str] = (), buckets: Sequence[float] = SECONDS_BUCKETS) -> Histogram:
     """A distribution; buckets in the unit that the name ends in."""
     return _known(name, Histogram) or _keep(name, Histogram(_full(name), doc, labels, buckets=tuple(buckets)))
 

@@ -7,7 +7,7 @@ script can pass them on but has nothing to read in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_monty import ExternalModule
@@ -56,7 +56,7 @@ def script_modules(objects: Iterable[str]) -> dict[str, ExternalModule]:
     }
 
 
-def _functions(module: str) -> Mapping[str, Any]:
+def _functions(module: str) -> dict[str, Any]:
     prefix = f"{module}."
     return {name.removeprefix(prefix): _never for name in catalogue() if name.startswith(prefix)}
 

@@ -1,7 +1,8 @@
 """The server's side as a robot sees it, for tests of the real agent on the real broker.
 
-Owns: an enrolment server, a robot's broker user and queues, an executor's reply queue, and the agent's process. Called by: the
-tests of this folder. Survives a crash: nothing. Change also: nothing; every message passes through shared.contracts.
+Owns: an enrolment server, a robot's broker user and queues, an executor's reply queue, and the agent's process. Called
+by: the tests of this folder. Survives a crash: nothing. Change also: nothing; every message passes through
+shared.contracts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 import pika
+
 from shared.contracts.catalogue import catalogue
 from shared.contracts.envelope import decode, encode
 from shared.contracts.messages.worker_abort import WorkerAbort
@@ -115,7 +117,8 @@ class Bench:
         self.authorise()
         self._connect(amqp_url)
 
-    # --- the scheduler's part ------------------------------------------------------------------------------------------
+    # --- the scheduler's part
+    # ------------------------------------------------------------------------------------------
 
     def authorise(self) -> None:
         """Make the robot's broker user as the scheduler does, and answer enrolments with it."""
@@ -135,23 +138,14 @@ class Bench:
         return {"state": "authorised", "amqp": {**amqp, "user": worker_user(self.worker), "password": self.password}}
 
     def revoke(self) -> None:
-        """Take the broker user away and cut its connections."""
+        """Take the broker user away; the broker then closes its connections by itself."""
         self._admin.delete(f"/users/{quote(worker_user(self.worker), safe='')}").raise_for_status()
-        self.cut()
 
     def cut(self) -> None:
-        """Close the robot's connections, as often as it takes until the broker has none of them left."""
-        user = quote(worker_user(self.worker), safe="")
-        closed = False
-        deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
-            found = self._admin.get(f"/connections/username/{user}").raise_for_status().json()
-            closed = closed or bool(found)
-            if closed:
-                self._admin.delete(f"/connections/username/{user}").raise_for_status()
-                return
-            self.connection.process_data_events(0.1)
-        raise AssertionError("the broker shows no connection of the robot")
+        """Close the robot's connection as soon as the broker's list shows it, which is not at once."""
+        path = f"/connections/username/{quote(worker_user(self.worker), safe='')}"
+        self.until(lambda: bool(self._admin.get(path).raise_for_status().json()), "the connection to be listed")
+        self._admin.delete(path).raise_for_status()
 
     def _put(self, path: str, body: dict[str, Any]) -> None:
         self._admin.put(path, json=body).raise_for_status()
@@ -196,9 +190,12 @@ class Bench:
         assert isinstance(message, WorkerLog)
         self.lines.extend(message.lines)
 
-    # --- the executor's part -------------------------------------------------------------------------------------------
+    # --- the executor's part
+    # -------------------------------------------------------------------------------------------
 
-    def instruction(self, seq: int, of: str, /, *, run: str = "run_1", epoch: int = 1, **args: Any) -> WorkerInstruction:
+    def instruction(
+        self, seq: int, of: str, /, *, run: str = "run_1", epoch: int = 1, **args: Any
+    ) -> WorkerInstruction:
         """An instruction of the catalogue with its own effect and time; `commit`, `timeout_s` and `blobs` are special."""
         known = catalogue().get(of)
         blobs = args.pop("blobs", None)
@@ -248,7 +245,8 @@ class Bench:
                 raise AssertionError(f"waited {deadline_s} s for {what}\n{self.agent_output()}")
             self.connection.process_data_events(0.05)
 
-    # --- the agent -----------------------------------------------------------------------------------------------------
+    # --- the agent
+    # -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the agent and wait until it beats."""

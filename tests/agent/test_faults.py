@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from shared.contracts.messages.worker_reply import ReplyOutcome, SessionState, WorkerReply
-
 from tests.agent.bench import Bench
 
 MARK_AND_WAIT = "import sys, time; open(sys.argv[1], 'a').write('x'); time.sleep(60)"
@@ -138,7 +137,9 @@ def test_an_abort_cuts_the_act_in_flight_within_two_seconds(robot: Bench, tmp_pa
     assert not programs(mark)
     robot.ask(1, "files.exists", path="a", run="run_2", epoch=2)
     robot.abort("run_2", 2)
-    robot.until(lambda: code(robot.ask(2, "files.exists", path="a", run="run_2", epoch=2)) == "SESSION_LOST", "the abort")
+    robot.until(
+        lambda: code(robot.ask(2, "files.exists", path="a", run="run_2", epoch=2)) == "SESSION_LOST", "the abort"
+    )
 
 
 def test_only_the_agent_times_an_act_out(robot: Bench, tmp_path: Path) -> None:
@@ -178,7 +179,8 @@ def test_a_cut_connection_comes_back_and_the_log_arrives_in_order_once(robot: Be
             assert robot.ask(seq, "files.append", path="log", text="x").outcome is ReplyOutcome.DONE
         beats = len(robot.beats)
         robot.cut()
-        robot.until(lambda seen=beats: len(robot.beats) > seen, "a heartbeat of the new connection")  # type: ignore[misc]
+        robot.until(lambda seen=beats: len(robot.beats) > seen, "a heartbeat of the new connection")  # type:
+        ignore[misc]
     assert robot.ask(seq + 1, "files.read", path="log").value == "x" * seq
     expected = ["files.append"] * seq + ["files.read"]
     robot.until(lambda: len(acts(robot)) >= len(expected), "all lines")

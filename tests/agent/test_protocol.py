@@ -11,7 +11,6 @@ from typing import Any
 
 from shared.contracts.envelope import encode
 from shared.contracts.messages.worker_reply import ReplyOutcome, SessionState, WorkerReply
-
 from tests.agent.bench import Bench
 
 

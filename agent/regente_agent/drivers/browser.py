@@ -249,7 +249,7 @@ class Browser:
                 executable_path=program, headless=self._settings.headless, args=switches
             )
         except Exception as error:
-            raise Failure("DRIVER_FAILED", f"the browser did not start: {_first_line(error)}") from error
+            raise Failure("DRIVER_FAILED", f"the browser did not start: {_why(error)}") from error
 
     def _new_context(self, certificate: Optional[Certificate]) -> None:
         options: Dict[str, Any] = {}
@@ -376,6 +376,12 @@ def find_browser(settings: Settings) -> Optional[str]:
         if path:
             return path
     return next((path for path in WINDOWS_PATHS if os.path.isfile(path)), None)
+
+
+def _why(error: Exception) -> str:
+    """Why a browser did not start: its own words if it had any."""
+    own = [line for line in str(error).splitlines() if "FATAL" in line or "error while loading" in line]
+    return (own[0][-400:] if own else "") or _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -48,13 +48,18 @@ def read_push(data: bytes) -> PushBody:
         name = unknown[0][:100].encode("utf-8", "replace").decode()
         raise Misfit(f"unknown field {name!r}; a push has workflow and tasks", "")
     workflow, tasks = body.get("workflow"), body.get("tasks")
-    if not isinstance(workflow, str) or not 1 <= len(workflow) <= WORKFLOW_LENGTH_MAX:
+    if not isinstance(workflow, str) or not 1 <= len(workflow) <= WORKFLOW_LENGTH_MAX or not _is_unicode(workflow):
         raise Misfit(f"workflow is the workflow's name, 1 to {WORKFLOW_LENGTH_MAX} characters", "/workflow")
     if not isinstance(tasks, list) or not tasks:
         raise Misfit("tasks is a list of at least one task", "/tasks")
     if len(tasks) > ITEMS_MAX:
         raise Misfit(f"{len(tasks)} tasks in one push; at most {ITEMS_MAX} are taken", "/tasks", too_many=True)
     return PushBody(workflow, tasks)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for lone surrogates, which JSON can escape and the database can't store."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def parse_json(data: bytes) -> Any:

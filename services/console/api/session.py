@@ -13,6 +13,7 @@ from services.console.api.models import Body, View
 from services.console.core.access import Role
 from services.console.store import sessions
 from services.console.store.passwords import PASSWORD_LENGTH_MAX
+from shared.runtime.http import Problem
 
 router = APIRouter(tags=["session"], responses=problems())
 
@@ -45,7 +46,10 @@ class Me(View):
 async def log_in(body: LogIn, request: Request, context: ContextOf) -> SessionView:
     """Log in. After five failures for a user from an address there is a pause of some minutes."""
     address = request.client.host if request.client else "unknown"
-    opened = await sessions.open_session(context, body.user, body.password, address)
+    try:
+        opened = await sessions.open_session(context, body.user, body.password, address)
+    except sessions.TooManyLogins as error:
+        raise Problem(429, error.message, headers={"Retry-After": str(round(error.wait_s) + 1)}) from error
     return SessionView(token=opened.token, expires_at=opened.expires_at, user=opened.user, role=opened.role)
 
 

@@ -67,8 +67,9 @@ async def put_endpoint(
     if old is None:
         await _check_count(context, account)
     made = encode_secret(chance.token_bytes(SECRET_SIZE_BYTES)) if secret is None and old is None else None
-    document = await _write(context, account, name, url, _sealed(context, endpoint_id, secret or made), events)
-    details = {"url": url, "events": events, "new_secret": bool(secret or made)}
+    sealed = _sealed(context, endpoint_id, secret or made, old)
+    document = await _write(context, account, name, url, sealed, events)
+    details = {"url": url, "events": events, "new_secret": sealed is not None}
     await audit(
         context.mongo, by=viewer.name, action="endpoint.put", target=endpoint_id, account=account, details=details
     )
@@ -91,14 +92,19 @@ async def _check_count(context: Context, account: str) -> None:
         raise PermanentError(ErrorCode.TOO_MANY, f"an account has at most {ENDPOINTS_PER_ACCOUNT_MAX} endpoints")
 
 
-def _sealed(context: Context, endpoint_id: str, secret: str | None) -> bytes | None:
+def _sealed(context: Context, endpoint_id: str, secret: str | None, old: dict[str, Any] | None) -> bytes | None:
+    """The secret to put before the others; none when there is no new one, or it is the newest already."""
     if secret is None:
         return None
     try:
-        plain = check_secret(secret)
+        plain = check_secret(secret).encode()
     except ValueError as error:
         raise PermanentError(ErrorCode.INVALID_INPUT, str(error)) from error
-    return context.sealer.seal(PURPOSE, plain.encode(), endpoint_id.encode())
+    newest = (old or {}).get("secrets") or []
+    aad = endpoint_id.encode()
+    if newest and context.sealer.open(PURPOSE, bytes(newest[0]), aad) == plain:
+        return None
+    return context.sealer.seal(PURPOSE, plain, aad)
 
 
 async def _write(

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.runtime.http import decode_cursor, encode_cursor
-
 from services.console.core.access import Viewer
 from services.console.store.context import Context
 from shared.errors import ErrorCode, PermanentError
+from shared.runtime.http import decode_cursor, encode_cursor
 
 QUERY_TIME_MS_MAX = 5000
 ACCOUNTS_KEPT_S = 2.0
@@ -89,6 +88,8 @@ def _read(cursor: str) -> tuple[Any, str]:
     if not isinstance(parts, Sequence) or len(parts) != 2 or not isinstance(parts[1], str):
         raise PermanentError(ErrorCode.MALFORMED, "the cursor is not one of this list")
     value = parts[0]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
+        return value, parts[1]
     if not isinstance(value, str):
         raise PermanentError(ErrorCode.MALFORMED, "the cursor is not one of this list")
     try:

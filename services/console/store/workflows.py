@@ -46,9 +46,7 @@ async def list_versions(
     await get_workflow(context, viewer, account, name)
     query = {"account": account, "workflow": name}
     projection = {"files": 0, "objects": 0, "input": 0}
-    return await list_page(
-        context, "versions", query, by="published_at", limit=limit, cursor=cursor, projection=projection
-    )
+    return await list_page(context, "versions", query, by="number", limit=limit, cursor=cursor, projection=projection)
 
 
 async def get_version(context: Context, viewer: Viewer, account: str, name: str, number: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Whether a robot that makes contact is the one that we know: its journal and its sessions.
 
-Called by: presence.py (heartbeats) and enrolment.py. A journal that went back or was replaced, or a second process with the
-same key, means a restored or cloned machine; such a robot is unauthorised until a person says yes again.
+Called by: presence.py (heartbeats) and enrolment.py. A journal that went back or was replaced, or a second process with
+the same key, means a restored or cloned machine; such a robot is unauthorised until a person says yes again.
 
-Heartbeats travel through a queue and several schedulers read it, so one may be handled late: what looks old is ignored at
-first, and only becomes a doubt when it goes on coming for longer than a beat can lie in the queue (`Suspicions`).
+Heartbeats travel through a queue and several schedulers read it, so one may be handled late: what looks old is ignored
+at first, and only becomes a doubt when it goes on coming for longer than a beat can lie in the queue (`Suspicions`).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _doubt(text: str) -> Judgement:
 
 @dataclass
 class Suspicions:
-    """How long each (robot, session) has been making only old contacts, on the caller's clock. Bounded by `size_max`."""
+    """How long each (robot, session) has made only old contacts, on the caller's clock. Bounded by `size_max`."""
 
     size_max: int = 10_000
     _since: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Whether a task's input still fits the version that would run it.
 
-Called by: dispatch.py, just before a run opens: the version current then may be younger than the one the task was checked
-against when it came in. A task that no longer fits is held, with the reason, and never reaches a script.
+Called by: dispatch.py, just before a run opens: the version current then may be younger than the one the task was
+checked against when it came in. A task that no longer fits is held, with the reason, and never reaches a script.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.contracts.workflow_file import seconds
 from shared.domain.priority import Head, ListKey, Priority, level, target
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
 
@@ -49,7 +50,7 @@ def retry_policy(settings: Mapping[str, Any] | None) -> RetryPolicy:
     return RetryPolicy(
         attempts=int(retry.get("attempts", default.attempts)),
         position=RetryPosition(retry.get("position", default.position)),
-        delay_s=float(retry.get("delay_s", retry.get("delay", default.delay_s))),
+        delay_s=float(seconds(retry.get("delay_s", retry.get("delay", default.delay_s)))),
         in_doubt=InDoubtPolicy(retry.get("in_doubt", default.in_doubt)),
     )
 
@@ -79,7 +80,7 @@ def target_for(heads: Iterable[Head], account: str | None) -> Head | None:
 
 
 def by_level(heads: Iterable[Head], workflow: Workflow) -> list[list[str]]:
-    """The workflow's lists that hold tasks, as groups of equal level, the highest first; a group is read as one list."""
+    """The workflow's lists that hold tasks, in groups of equal level, the highest first; a group is read as one."""
     groups: dict[int, list[str]] = {}
     for head in heads:
         if (head.key.account, head.key.workflow) == (workflow.account, workflow.name):

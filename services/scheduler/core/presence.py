@@ -1,7 +1,7 @@
 """Which robots have gone silent, on a clock that counts only time in which their beats could have come.
 
-Called by: presence.py, with readings of this process's monotonic clock. Nothing survives a restart: a new process starts
-counting from zero, so a robot is never called silent because the scheduler was away.
+Called by: presence.py, with readings of this process's monotonic clock. Nothing survives a restart: a new process
+starts counting from zero, so a robot is never called silent because the scheduler was away.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.domain.machine import IllegalTransition
 from shared.domain.worker_state import WORKER, Authorisation, WorkerMode, WorkerStatus
 
 IDLE = {
@@ -25,6 +26,8 @@ def status_after_release(status: WorkerStatus, mode: WorkerMode) -> WorkerStatus
 
     Raises: IllegalTransition when it had no run.
     """
+    if status not in BUSY:
+        raise IllegalTransition(f"robot: {status} is not the status of a robot that has a run")
     after = IDLE[mode]
     WORKER.check(status, after, owner="scheduler")
     return after
@@ -36,17 +39,6 @@ def status_after_mode(status: WorkerStatus, mode: WorkerMode) -> WorkerStatus:
     if after != status:
         WORKER.check(status, after, owner="scheduler")
     return after
-
-
-def takes_runs(worker: Mapping[str, Any]) -> bool:
-    """Whether a run may be opened on this robot now."""
-    return (
-        worker["authorisation"] == Authorisation.AUTHORISED
-        and bool(worker["connected"])
-        and worker["status"] == WorkerStatus.WAITING
-        and worker["mode"] == WorkerMode.RUN
-        and worker.get("run") is None
-    )
 
 
 def lost(worker: Mapping[str, Any] | None, *, run: str, epoch: int) -> str | None:

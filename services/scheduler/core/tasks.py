@@ -1,7 +1,7 @@
 """Every change of a task that the scheduler may make, as data: from which state, to which, and what is stored with it.
 
-Called by: recovery.py, dispatch.py, requests.py; applied by store.tasks as one guarded update. Each change is checked against
-the edge table with the scheduler as owner. Change also: ARCHITECTURE.md (tasks, hand-offs).
+Called by: recovery.py, dispatch.py, requests.py; applied by store.tasks as one guarded update. Each change is checked
+against the edge table with the scheduler as owner. Change also: ARCHITECTURE.md (tasks, hand-offs).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def held_by_person(task: Mapping[str, Any], by: str, text: str, now: datetime) -
 def released(task: Mapping[str, Any], by: str, now: datetime) -> Change:
     """A held task that a person lets go on, at its old place; the attempts made so far stay counted."""
     fields = {"hold": None, "error": None, "held_by": None}
-    place = old_place(task)
+    place: dict[str, Any] | None = old_place(task)
     if task.get("not_before") is not None and microseconds(task["not_before"]) > microseconds(now):
         place = None
     return _change(TaskState.HELD, TaskState.QUEUED, f"{by} says: again", now, fields, place)

@@ -1,7 +1,7 @@
 """What becomes of a task that a run left behind, judged by the run's journal.
 
-Called by: recovery.py, for tasks still `running` although their run has ended or is gone. Nothing that may have been done is
-repeated: the same rule as for any failed attempt (shared.domain.retry), with the journal as the only witness.
+Called by: recovery.py, for tasks still `running` although their run has ended or is gone. Nothing that may have been
+done is repeated: the same rule as for any failed attempt (shared.domain.retry), with the journal as the only witness.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from shared.domain.retry import RetryPolicy, Verdict, after_failure
 from shared.domain.task_state import FailureKind
 
 
-def verdict(
-    steps: Sequence[Mapping[str, Any]], *, task: str, attempt: int, policy: RetryPolicy
-) -> Verdict | None:
+def verdict(steps: Sequence[Mapping[str, Any]], *, task: str, attempt: int, policy: RetryPolicy) -> Verdict | None:
     """What follows for the task, or none when the run never asked its robot for anything on the task's behalf.
 
     steps: the run's journal in order of seq; attempt: counted from 1.
@@ -33,7 +31,7 @@ def _is_of(step: Mapping[str, Any], task: str, attempt: int) -> bool:
 
 
 def _may_have_acted(step: Mapping[str, Any], answer: str | None) -> bool:
-    """Whether an instruction may have done what can't be taken back: unanswered or in doubt, or a commit that was done."""
+    """Whether it may have done what can't be taken back: unanswered or in doubt, or a commit that was done."""
     instruction = step["instruction"]
     if instruction["effect"] != "act":
         return False

@@ -1,7 +1,7 @@
 """Opening a run: one transaction over the robot, the tasks and the run, so that all of it happened or nothing did.
 
-Called by: dispatch.py. Survives a crash: before the commit nothing was done; after it the run's `pending` brings it to an executor.
-Several schedulers may try the same robot and the same tasks at once: the guards let one of them through.
+Called by: dispatch.py. Survives a crash: before the commit nothing was done; after it the run's `pending` brings it to
+an executor. Several schedulers may try the same robot and the same tasks at once: the guards let one of them through.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class _Abandoned(Exception):
 async def open_run(mongo: Mongo, opening: Opening) -> dict[str, Any] | Missed:
     """Open a run with what is still there of its robot and tasks.
 
-    Returns: the run's document, or what was missed. Raises: TemporaryError when nobody can say now whether it was opened;
-    then the robot's document tells at the next look.
+    Returns: the run's document, or what was missed.
+    Raises: TemporaryError when nobody can say now whether it was opened; then the robot tells at the next look.
     """
 
     async def body(session: AsyncClientSession) -> dict[str, Any]:
@@ -89,7 +89,13 @@ async def _take(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> 
         "$or": [{"deadline": None}, {"deadline": {"$gt": opening.at}}],
     }
     attempt = {"$add": ["$attempts", 1]}
-    entry = {"at": opening.at, "state": TaskState.RUNNING, "reason": "a run was opened with it", "by": OWNER, "run": opening.run}
+    entry = {
+        "at": opening.at,
+        "state": TaskState.RUNNING,
+        "reason": "a run was opened with it",
+        "by": OWNER,
+        "run": opening.run,
+    }
     fields = {
         "state": TaskState.RUNNING,
         "held_by": {"run": opening.run, "attempt": attempt, "epoch": opening.epoch},

@@ -73,7 +73,12 @@ class QueueStore:
 
         So each task is found by `come_due` once, and the sweep stays short however many had a time.
         """
-        guard = {"_id": task["_id"], "state": TaskState.QUEUED, "queue": task.get("queue"), "not_before": task["not_before"]}
+        guard = {
+            "_id": task["_id"],
+            "state": TaskState.QUEUED,
+            "queue": task.get("queue"),
+            "not_before": task["not_before"],
+        }
         fields = {"queue": task.get("queue") or place, "eligible_at": task["not_before"], "not_before": None}
         done = await self._mongo["tasks"].update_one(guard, {"$set": fields})
         return bool(done.modified_count) and task.get("queue") is None

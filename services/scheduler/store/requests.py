@@ -44,4 +44,6 @@ class RequestStore:
     async def put_off(self, id: str, delay_s: float) -> None:
         """Look at a pending request again after `delay_s`."""
         due = now() + timedelta(seconds=delay_s)
-        await self._mongo["commands"].update_one({"_id": id, "to": OWNER, "state": "pending"}, {"$set": {"due_at": due}})
+        await self._mongo["commands"].update_one(
+            {"_id": id, "to": OWNER, "state": "pending"}, {"$set": {"due_at": due}}
+        )

@@ -1,6 +1,7 @@
 """Runs as the scheduler needs them after opening: which have ended, and which have lost their robot.
 
-Called by: recovery.py. The executor owns every change of a run but one: clearing the hand-over that brings it back here.
+Called by: recovery.py. The executor owns every change of a run but one: clearing the hand-over that brings it back
+here.
 """
 
 from __future__ import annotations

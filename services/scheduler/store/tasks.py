@@ -1,7 +1,7 @@
 """Changes of tasks, each one guarded update; and the tasks that wait for the scheduler or were left behind.
 
-Called by: recovery.py, dispatch.py, requests.py. Survives a crash: a change names what it expects and carries an operation id, so it can
-be repeated; hints follow the write and may be lost.
+Called by: recovery.py, dispatch.py, requests.py. Survives a crash: a change names what it expects and carries an
+operation id, so it can be repeated; hints follow the write and may be lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ class TaskStore:
         return await self._mongo["tasks"].find_one({"_id": id})
 
     async def apply(
-        self, task: Mapping[str, Any], change: Change, *, op: str, now: datetime, expect: Mapping[str, Any], by: str = OWNER
+        self,
+        task: Mapping[str, Any],
+        change: Change,
+        *,
+        op: str,
+        now: datetime,
+        expect: Mapping[str, Any],
+        by: str = OWNER,
     ) -> Guarded:
         """Apply a change to a task that still is as `expect` says (its state is always expected)."""
         guard = {"state": change.before, **expect}

@@ -1,21 +1,20 @@
 """Robots' documents: enrolment, authorisation, presence, and giving a robot free.
 
-Called by: robots.py, presence.py, dispatch.py, recovery.py, rights.py. The scheduler is the only writer of `workers`. Survives a crash: each method
-is one guarded write.
+Called by: robots.py, presence.py, dispatch.py, recovery.py, rights.py. The scheduler is the only writer of `workers`.
+Survives a crash: each method is one guarded write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from pymongo import UpdateOne
 
 from services.scheduler.core.robots import status_after_release
-from shared.errors import TemporaryError
 from shared.domain.worker_state import Authorisation, WorkerMode, WorkerStatus
+from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.guarded import Guarded, guarded_update, insert_once
 
@@ -23,8 +22,8 @@ ROBOTS_MAX = 20_000
 RELEASE_TRIES = 5
 """A heartbeat or a person may change status or mode between reading and writing."""
 CONTACT_FIELDS = {
-    "authorisation": 1, "session": 1, "sessions_gone": 1, "journal": 1, "seen.beat": 1, "connected": 1, "status": 1, "run": 1,
-    "epoch": 1,
+    "authorisation": 1, "session": 1, "sessions_gone": 1, "journal": 1, "seen.beat": 1, "connected": 1, "status": 1,
+    "run": 1, "epoch": 1,
 }  # fmt: skip
 
 
@@ -106,7 +105,8 @@ class WorkerStore:
         pipeline: list[dict[str, Any]] = [{"$group": {"_id": group, "n": {"$sum": 1}}}]
         found = await self._mongo["workers"].aggregate(pipeline)
         return [
-            (row["_id"]["authorisation"], row["_id"]["status"], bool(row["_id"]["connected"]), row["n"]) async for row in found
+            (row["_id"]["authorisation"], row["_id"]["status"], bool(row["_id"]["connected"]), row["n"])
+            async for row in found
         ]
 
     async def write_beats(self, beats: Sequence[Beat]) -> int:

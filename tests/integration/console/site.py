@@ -209,22 +209,50 @@ def _steps(run: str, task: str) -> list[dict[str, Any]]:
     def step(seq: int, kind: str, phase: str, **fields: Any) -> dict[str, Any]:
         of_task = {"task": task, "attempt": 1} if phase == "task" else {"task": None, "attempt": None}
         head = {"_id": f"{run}/{seq:08d}", "schema_version": 1, "run": run, "seq": seq, "token": 1, "kind": kind}
-        return {**head, "at": now(), "executor": "executor-1", "phase": phase, "snapshot": b"sealed", **of_task, **fields}
+        return {
+            **head,
+            "at": now(),
+            "executor": "executor-1",
+            "phase": phase,
+            "snapshot": b"sealed",
+            **of_task,
+            **fields,
+        }
 
     def instruction(name: str, line: int, *, effect: str = "act", commit: bool = False) -> dict[str, Any]:
         more = {"script": "tax.py", "function": "execute", "args": {"target": {"$object": "issue"}}, "timeout_s": 30}
         return {"name": name, "line": line, "effect": effect, "commit": commit, **more}
 
     def reply(seq: int, outcome: str = "done", value: Any = None, **fields: Any) -> dict[str, Any]:
-        return {"seq": seq, "outcome": outcome, "value": value, "error": None, "evidence": [], "duration_s": 0.25, **fields}
+        return {
+            "seq": seq,
+            "outcome": outcome,
+            "value": value,
+            "error": None,
+            "evidence": [],
+            "duration_s": 0.25,
+            **fields,
+        }
 
     error = {"code": "TIMEOUT", "message": "the button did not appear"}
     return [
         step(1, "phase", "task"),
         step(2, "instruction", "task", instruction=instruction("browser.click", 11)),
-        step(3, "instruction", "task", instruction=instruction("screen.evidence", 12), reply=reply(2, "error", error=error)),
+        step(
+            3,
+            "instruction",
+            "task",
+            instruction=instruction("screen.evidence", 12),
+            reply=reply(2, "error", error=error),
+        ),
         step(4, "takeover", "task"),
-        step(5, "instruction", "task", instruction=instruction("browser.click", 14, commit=True), reply=reply(3, value="ok")),
+        step(
+            5,
+            "instruction",
+            "task",
+            instruction=instruction("browser.click", 14, commit=True),
+            reply=reply(3, value="ok"),
+        ),
         step(6, "outcome", "task", outcome={"state": "succeeded"}, reply=reply(5)),
     ]
 

@@ -47,7 +47,9 @@ OPERATOR_ONLY = [
 @pytest.mark.parametrize("user", ["vera", "otto"])
 def test_admin_calls_are_refused_to_others(console: Site, user: str) -> None:
     with console.client(user) as http:
-        answers = [(method, path, http.request(method, path, json=body).status_code) for method, path, body in ADMIN_ONLY]
+        answers = [
+            (method, path, http.request(method, path, json=body).status_code) for method, path, body in ADMIN_ONLY
+        ]
     assert [answer for answer in answers if answer[2] != 403] == []
 
 
@@ -92,7 +94,18 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
         ]
         assert [(path, own.get(path).status_code) for path in paths] == [(path, 200) for path in paths]
         assert [(path, foreign.get(path).status_code) for path in paths] == [(path, 404) for path in paths]
-        lists = ["tasks", "runs", "workers", "workflows", "documents", "endpoints", "keys", "queue", "accounts", "users"]
+        lists = [
+            "tasks",
+            "runs",
+            "workers",
+            "workflows",
+            "documents",
+            "endpoints",
+            "keys",
+            "queue",
+            "accounts",
+            "users",
+        ]
         for name in lists:
             assert OTHER not in {one.get("account", one.get("id")) for one in foreign.get(name).json()["items"]}, name
             narrowed = foreign.get(name, params={"account": OTHER}).json()["items"]

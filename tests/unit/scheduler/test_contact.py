@@ -58,7 +58,9 @@ def test_old_contacts_that_go_on_are_a_doubt(contact: Contact) -> None:
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(0), st.none() | st.integers(0))
-def test_after_an_authorisation_any_journal_is_taken(session: str, journal: str, counter: int, beat: int | None) -> None:
+def test_after_an_authorisation_any_journal_is_taken(
+    session: str, journal: str, counter: int, beat: int | None
+) -> None:
     assert judge(FRESH, Contact(session, journal, counter, beat)).standing is Standing.NEWS
 
 

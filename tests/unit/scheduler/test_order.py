@@ -47,8 +47,10 @@ def test_what_is_no_list_is_no_list(text: str) -> None:
 
 def test_heads_count_with_their_own_priority_or_the_workflows() -> None:
     own, inherited = head_of(_first("acme/tax/5"), WORKFLOWS), head_of(_first("acme/tax/i"), WORKFLOWS)
-    assert own is not None and own.level == 5
-    assert inherited is not None and inherited.level == 3
+    assert own is not None
+    assert own.level == 5
+    assert inherited is not None
+    assert inherited.level == 3
     assert head_of(_first("acme/other/5"), WORKFLOWS) is None
 
 
@@ -100,12 +102,16 @@ def test_a_run_holds_the_tasks_that_it_got_in_their_order() -> None:
 
 
 def test_inputs_are_checked_against_the_version() -> None:
-    check = InputCheck({"type": "object", "required": ["registration"], "properties": {"registration": {"type": "string"}}})
+    check = InputCheck(
+        {"type": "object", "required": ["registration"], "properties": {"registration": {"type": "string"}}}
+    )
     assert check.misfit({"registration": "1"}) is None
     assert "registration" in (check.misfit({}) or "")
     assert "registration: 1 is not" in (check.misfit({"registration": 1}) or "")
 
 
-@pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"$ref": "#/nowhere"}, {"$ref": "https://example.com/schema"}])
+@pytest.mark.parametrize(
+    "schema", [{"type": "nonsense"}, {"$ref": "#/nowhere"}, {"$ref": "https://example.com/schema"}]
+)
 def test_a_schema_that_cannot_be_used_holds_the_task_and_says_so(schema: dict[str, Any]) -> None:
     assert "schema" in (InputCheck(schema).misfit({}) or "")

@@ -33,7 +33,9 @@ def _apply(todo: Plan, found: Found, passwords: dict[str, str]) -> Found:
     users |= {f"worker.{worker}": _hash(passwords[worker]) for worker in todo.grant}
     here = (found.here | {f"worker.{w}" for w in todo.grant}) & set(users)
     queues = (found.queues - set(todo.drop)) | {queue for w in todo.declare for queue in _queues(w)}
-    return Found(users, frozenset(here), (found.permitted | {f"worker.{w}" for w in todo.grant}) & here, frozenset(queues))
+    return Found(
+        users, frozenset(here), (found.permitted | {f"worker.{w}" for w in todo.grant}) & here, frozenset(queues)
+    )
 
 
 @given(
@@ -55,7 +57,8 @@ def test_one_pass_puts_everything_right(
     after = _apply(plan(passwords, found, QUEUES), found, passwords)
     assert plan(passwords, after, QUEUES).empty
     assert {name for name in after.users if name.startswith("worker.")} == {f"worker.{w}" for w in authorised}
-    assert after.users["regente"] == OURS["regente"] and "scheduler.handoffs" in after.queues
+    assert after.users["regente"] == OURS["regente"]
+    assert "scheduler.handoffs" in after.queues
     assert {q for q in after.queues if q.startswith("worker.")} == {q for w in authorised for q in _queues(w)}
 
 

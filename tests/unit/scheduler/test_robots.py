@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.core.robots import BUSY, IDLE, lost, status_after_mode, status_after_release, takes_runs
+from services.scheduler.core.robots import BUSY, IDLE, lost, status_after_mode, status_after_release
 from shared.domain.machine import IllegalTransition
 from shared.domain.worker_state import WorkerMode, WorkerStatus
 
@@ -35,15 +35,6 @@ def test_modes_never_disturb_what_is_in_hand(status: WorkerStatus, modes: list[W
 FREE = {
     "authorisation": "authorised", "connected": True, "status": "waiting", "mode": "run", "run": None, "epoch": 3,
 }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"authorisation": "revoked"}, {"connected": False}, {"status": "reserved"}, {"mode": "pause"}, {"run": "run_1"}],
-)
-def test_only_a_free_robot_takes_runs(change: dict[str, Any]) -> None:
-    assert takes_runs(FREE)
-    assert not takes_runs({**FREE, **change})
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ policies = st.builds(
 
 def _task(**fields: Any) -> dict[str, Any]:
     return {
-        "_id": "task_1", "account": "acme", "workflow": "tax", "priority": None, "created_at": CREATED, "not_before": None,
-        "attempts": 1, "held_by": {"run": "run_1", "attempt": 1, "epoch": 4}, "cancel": None, "pending": None, **fields,
+        "_id": "task_1", "account": "acme", "workflow": "tax", "priority": None, "created_at": CREATED,
+        "not_before": None, "attempts": 1, "held_by": {"run": "run_1", "attempt": 1, "epoch": 4},
+        "cancel": None, "pending": None, **fields,
     }  # fmt: skip
 
 
@@ -38,7 +39,9 @@ def test_a_task_whose_turn_never_came_goes_back_to_its_old_place() -> None:
     change = tasks.given_back(_task(), ReturnReason.NOT_STARTED, LATER, NOW)
     assert (change.before, change.after, change.attempts) == (TaskState.RUNNING, TaskState.QUEUED, -1)
     assert change.place == {"list": "acme/tax/i", "rank": microseconds(CREATED)}
-    assert change.fields["held_by"] is None and change.fields["pending"] is None and change.event is None
+    assert change.fields["held_by"] is None
+    assert change.fields["pending"] is None
+    assert change.event is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,8 @@ def test_a_retry_joins_where_the_workflow_says(position: RetryPosition, rank: in
 def test_a_delayed_retry_waits_outside_the_queue_and_then_joins_it() -> None:
     change = tasks.given_back(_task(), ReturnReason.RETRY, LATER, NOW)
     due = NOW + timedelta(seconds=60)
-    assert change.place is None and change.fields["not_before"] == due
+    assert change.place is None
+    assert change.fields["not_before"] == due
     waiting = _task(not_before=due)
     assert tasks.due_place(waiting, LATER, due) == {"list": "acme/tax/i", "rank": microseconds(due)}
     front = RetryPolicy(attempts=3, delay_s=60.0, position=RetryPosition.FRONT)
@@ -65,7 +69,8 @@ def test_a_delayed_retry_waits_outside_the_queue_and_then_joins_it() -> None:
 def test_a_setup_that_failed_puts_the_next_try_off() -> None:
     pending = {"to": "scheduler", "what": "not_started", "delay_s": 30.0}
     change = tasks.given_back(_task(pending=pending), ReturnReason.NOT_STARTED, SOON, NOW)
-    assert change.place is None and change.attempts == -1
+    assert change.place is None
+    assert change.attempts == -1
     assert change.fields["not_before"] == NOW + timedelta(seconds=30)
 
 
@@ -73,7 +78,8 @@ def test_a_task_cancelled_while_it_ran_ends_instead_of_going_back() -> None:
     cancel = {"by": "ana", "at": NOW, "command": "cmd_1"}
     change = tasks.given_back(_task(cancel=cancel), ReturnReason.RETRY, SOON, NOW)
     assert (change.after, change.event, change.place) == (TaskState.CANCELLED, "cancelled", None)
-    assert change.fields["pending"]["to"] == "delivery" and change.fields["finished_at"] == NOW
+    assert change.fields["pending"]["to"] == "delivery"
+    assert change.fields["finished_at"] == NOW
 
 
 def test_the_place_of_a_task_that_had_a_time_is_that_time() -> None:
@@ -98,7 +104,9 @@ def test_nothing_is_lost_or_repeated_when_a_run_ends_without_a_word(
 
 
 @given(
-    st.sampled_from(["given_back", "orphaned", "poisoned", "misfit", "expired", "cancelled", "held_by_person", "released"]),
+    st.sampled_from(
+        ["given_back", "orphaned", "poisoned", "misfit", "expired", "cancelled", "held_by_person", "released"]
+    ),
     policies,
     st.sampled_from(ReturnReason),
 )
@@ -121,14 +129,16 @@ def test_every_change_hands_its_event_to_delivery(kind: str, policy: RetryPolicy
         assert (handed["to"], handed["what"], handed["claims"]) == ("delivery", change.event, 0)
         assert change.place is None
     else:
-        assert change.event is None and handed is None
+        assert change.event is None
+        assert handed is None
     assert ("finished_at" in change.fields) == (change.after in FINAL)
     assert (change.fields.get("hold") is not None) == (change.after is TaskState.HELD)
 
 
 def test_a_released_task_keeps_its_attempts_and_its_time() -> None:
     change = tasks.released(_task(attempts=3), "ana", NOW)
-    assert change.attempts == 0 and change.place == {"list": "acme/tax/i", "rank": microseconds(CREATED)}
+    assert change.attempts == 0
+    assert change.place == {"list": "acme/tax/i", "rank": microseconds(CREATED)}
     assert tasks.released(_task(not_before=NOW + timedelta(hours=1)), "ana", NOW).place is None
 
 

@@ -14,7 +14,9 @@ from shared.domain.retry import InDoubtPolicy, RetryPolicy, Verdict
 POLICY = RetryPolicy(attempts=3)
 
 
-def _asked(seq: int, effect: str, *, commit: bool = False, task: str = "t", attempt: int = 1, **more: Any) -> dict[str, Any]:
+def _asked(
+    seq: int, effect: str, *, commit: bool = False, task: str = "t", attempt: int = 1, **more: Any
+) -> dict[str, Any]:
     instruction = {"effect": effect, "commit": commit}
     return {"seq": seq, "kind": "instruction", "task": task, "attempt": attempt, "instruction": instruction, **more}
 
@@ -50,7 +52,9 @@ def test_verdicts(steps: list[dict[str, Any]], expected: Verdict | None) -> None
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["read", "act"]), st.booleans(), st.sampled_from(["done", "error", "in_doubt", None]))),
+    st.lists(
+        st.tuples(st.sampled_from(["read", "act"]), st.booleans(), st.sampled_from(["done", "error", "in_doubt", None]))
+    ),
     st.integers(1, 5),
 )
 def test_what_may_have_been_done_is_never_repeated_by_itself(
@@ -66,7 +70,8 @@ def test_what_may_have_been_done_is_never_repeated_by_itself(
     if before:
         steps.append({"seq": len(calls) + 1, "kind": "end", **_reply(len(calls), before)})
     doubtful = any(
-        effect == "act" and (answer in (None, "in_doubt") or (commit and answer == "done")) for effect, commit, answer in calls
+        effect == "act" and (answer in (None, "in_doubt") or (commit and answer == "done"))
+        for effect, commit, answer in calls
     )
     found = verdict(steps, task="t", attempt=attempt, policy=POLICY)
     if not calls:

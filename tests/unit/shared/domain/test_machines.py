@@ -1,4 +1,4 @@
-"""The state machines hold together: no way out of a final state, no state that can't be reached, no edge without an owner."""
+"""The state machines hold together: every state can be reached, no way leads out of a final one, each edge is owned."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_final_states_are_the_declared_ones() -> None:
 
 
 def test_live_and_final_runs_are_all_runs() -> None:
-    assert run_state.LIVE | run_state.FINAL == set(RunState)
+    assert set(RunState) == run_state.LIVE | run_state.FINAL
     assert not run_state.LIVE & run_state.FINAL
 
 
@@ -76,11 +76,15 @@ def test_a_live_run_can_always_be_aborted() -> None:
 
 def test_each_event_is_a_state_that_partners_know() -> None:
     assert task_state.FINAL < task_state.EVENTS
-    assert task_state.EVENTS - task_state.FINAL == {TaskState.HELD}
+    assert {TaskState.HELD} == task_state.EVENTS - task_state.FINAL
 
 
 def test_a_busy_robot_can_end_in_every_mode() -> None:
-    idle = {WorkerMode.RUN: WorkerStatus.WAITING, WorkerMode.PAUSE: WorkerStatus.PAUSED, WorkerMode.STOP: WorkerStatus.STOPPED}
+    idle = {
+        WorkerMode.RUN: WorkerStatus.WAITING,
+        WorkerMode.PAUSE: WorkerStatus.PAUSED,
+        WorkerMode.STOP: WorkerStatus.STOPPED,
+    }
     for busy in (WorkerStatus.RESERVED, WorkerStatus.RUNNING):
         for after in idle.values():
             assert WORKER.check(busy, after, owner="scheduler")

@@ -51,6 +51,7 @@ waiting = st.lists(
 
 def _slow_order(tasks: list[Waiting]) -> list[str]:
     """The obvious model: sort everything."""
+
     def key(task: Waiting) -> tuple[int, int, str]:
         counted = task.own if task.own is not None else PRIORITIES[task.workflow]
         return (-counted, task.rank, task.id)

@@ -85,7 +85,7 @@ class Connection:
         self._stopping = False
         self._troubles: Dict[str, str] = {}
 
-    # --- the connection's own thread -------------------------------------------------------------------------------
+    # the connection's own thread
 
     def run(self) -> End:
         """Connect and serve until the connection ends, by whatever reason."""
@@ -236,7 +236,7 @@ class Connection:
             user_id=self._access.user,
         )
 
-    # --- any thread --------------------------------------------------------------------------------------------------
+    # any thread
 
     def publish(self, exchange: str, key: str, body: bytes, expiration_ms: Optional[int] = None) -> None:
         """Publish without waiting; dropped when the connection is not open, for who needs it asks again."""

@@ -74,7 +74,7 @@ class Desk:
             try:
                 job.keep("failure", "image/png", self._screen.picture(FAILURE_PICTURE_S))
             except Exception as second:  # the first failure is the one that counts
-                self._say("warning", f"no picture of the failure: {type(second).__name__}")
+                self._say("warning", f"no picture of the failure: {type(second).__name__}: {second}"[:300])
         page = {} if self._browser.is_lost else self._browser.where()
         return {"outcome": outcome, "value": None, "error": {"code": code, "message": text}, "page": page}
 

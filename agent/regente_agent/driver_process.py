@@ -102,7 +102,7 @@ class DriverProcess:
 
 
 def scratch_root(home: Path) -> Path:
-    """Where drivers keep what may be thrown away at any time: in the agent's folder, or beside it where that is too deep.
+    """Where drivers keep what may be thrown away at any time: in the agent's folder, unless that is too deep.
 
     A browser makes a socket below it, and a socket's path has at most 107 characters (unix(7)).
     """

@@ -96,7 +96,7 @@ class Engine(threading.Thread):
         self.failure: Optional[BaseException] = None
         """Why the thread ended, if it should not have."""
 
-    # --- any thread --------------------------------------------------------------------------------------------------
+    # any thread
 
     def post(self, kind: str, what: Any = None) -> None:
         """Hand an event over: instruction, control, frame, gone, line or stop."""
@@ -114,7 +114,7 @@ class Engine(threading.Thread):
             "busy_s": round(time.monotonic() - hand.began, 3) if hand else 0.0,
         }
 
-    # --- the engine's thread -----------------------------------------------------------------------------------------
+    # the engine's thread
 
     def run(self) -> None:
         """Decide until told to stop. An error that nobody expected ends the agent: the journal makes that safe."""
@@ -157,7 +157,7 @@ class Engine(threading.Thread):
             self._collect_at = now + LOOK_S
             processes.collect_orphans(self._pids())
 
-    # --- instructions ------------------------------------------------------------------------------------------------
+    # instructions
 
     def _on_instruction(self, delivery: Delivery) -> None:
         if self._leaving:
@@ -302,7 +302,7 @@ class Engine(threading.Thread):
         outcome = "in_doubt" if hand.instruction.effect == "act" else "error"
         self._finish(reply.failure(outcome, code, text, lost=True))
 
-    # --- answers -----------------------------------------------------------------------------------------------------
+    # answers
 
     def _refuse(self, instruction: Instruction, delivery: Delivery, verdict: Refuse) -> None:
         facts = {"run": instruction.run, "task": instruction.task, "seq": instruction.seq, "code": verdict.code.value}
@@ -345,7 +345,7 @@ class Engine(threading.Thread):
         position = {"id": self._journal.id, "counter": self._journal.counter}
         return {"worker": self._worker, "session": self._session, "journal": position}
 
-    # --- control -----------------------------------------------------------------------------------------------------
+    # control
 
     def _on_control(self, delivery: Delivery) -> None:
         try:
@@ -385,7 +385,7 @@ class Engine(threading.Thread):
         self._log.write("info", "the run has ended", run=message.run)
         self._remove(message.run)
 
-    # --- the driver --------------------------------------------------------------------------------------------------
+    # the driver
 
     def _fresh_desktop(self, instruction: Instruction) -> None:
         """A reservation begins: nothing of an earlier one may be seen or reached."""
@@ -477,7 +477,7 @@ class Engine(threading.Thread):
         )
         self._log.write(level, self._scrubber.clean(text), source="driver", **facts)
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # the end
 
     def _on_stop(self, what: Any) -> None:
         self._leaving = True

@@ -205,7 +205,7 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('lines', ?)", (first + count,))
         return first
 
-    # --- private -----------------------------------------------------------------------------------------------------
+    # private
 
     def _fence(self, instruction: Instruction) -> Optional[Refuse]:
         if instruction.epoch < self.epoch:

@@ -100,7 +100,7 @@ class Link:
         if connection is not None:
             connection.settle(delivery, taken)
 
-    # --- the link's thread -------------------------------------------------------------------------------------------
+    # the link's thread
 
     def _run(self) -> None:
         failures = 0

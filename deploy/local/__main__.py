@@ -1,7 +1,8 @@
 """`python -m deploy.local run|up|down|parts`: what the Makefile calls. SIGINT, SIGTERM and SIGHUP stop the stack.
 
-`run` is the guardian with the launcher below it; `up` starts such a `run`, without the demo, in a session of its own. Exit codes: 0 it
-was stopped, 1 it could not start or lost something it can't do without, with REGENTE_RUN_EXIT=1 the demo's own.
+`run` is the guardian with the launcher below it; `up` starts such a `run`, without the demo, in a session of its own.
+Exit codes: 0 it was stopped, 1 it could not start or lost something it can't do without, with REGENTE_RUN_EXIT=1 the
+demo's own.
 """
 
 from __future__ import annotations
@@ -116,8 +117,7 @@ def down(home: Path) -> int:
 def _launch(settings: StackSettings, *, demo: bool, started: float) -> int:
     """The launcher's process."""
     launcher = Launcher(settings)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: setattr(launcher, "stopping", True))
+    launcher.obey_signals()
     try:
         code = _up(launcher, demo=demo, started=started)
     except StackError as error:
@@ -144,8 +144,8 @@ def _up(launcher: Launcher, *, demo: bool, started: float) -> int:
         if os.environ.get(EXIT_AFTER_DEMO) == "1":
             return code or 0
         if code:
-            say(f"the demo did not end as it should (exit code {code}); the stack stays up, its logs are in {home / 'logs'}")
-    say(f"up since {time.monotonic() - started:.1f} s; console http://127.0.0.1:{console}, its password is in {home / 'admin.json'}")
+            say(f"the demo failed (exit code {code}); the stack stays up, its logs are in {home / 'logs'}")
+    say(f"up after {time.monotonic() - started:.1f} s: http://127.0.0.1:{console}, password in {home / 'admin.json'}")
     if demo:
         say("Ctrl-C stops all of it")
     (home / READY_FILE).touch()

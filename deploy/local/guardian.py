@@ -1,8 +1,9 @@
 """The guardian: a small parent above the launcher that sees that nothing of it is left behind.
 
-Called by: __main__.py. Two processes watch each other: the guardian, which the user started, adopts every orphan below it and kills
-what is left when the launcher ends in whatever way; the launcher, in a session of its own, does the same when the guardian is killed. If
-both are killed at once the kernel kills their children (processes.py), and the next start kills whatever still carries our mark.
+Called by: __main__.py. Two processes watch each other: the guardian, which the user started, adopts every orphan below
+it and kills what is left when the launcher ends in whatever way; the launcher, in a session of its own, does the same
+when the guardian is killed. If both are killed at once the kernel kills their children (processes.py), and the next
+start kills whatever still carries our mark.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The launcher: starts servers, services and whatever else is asked for, keeps them running, and stops them all.
 
-Called by: __main__.py, inside the guardian. Survives a crash: the data; run/processes.json says what ran, run/lock is free again, and the
-next start kills what still carries our mark. Change also: the settings' table in README.md, cli/processes.py (reads processes.json).
+Called by: __main__.py, inside the guardian. Survives a crash: the data; run/processes.json says what ran, run/lock is
+free again, and the next start kills what still carries our mark. Change also: the settings' table in README.md,
+cli/processes.py (reads processes.json).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +51,11 @@ class Launcher:
         self._lock: int | None = None
         self._written = ""
 
+    def obey_signals(self) -> None:
+        """Let SIGINT, SIGTERM and SIGHUP stop the stack; call it before `prepare`."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: setattr(self, "stopping", True))
+
     def prepare(self, extra_ports: dict[str, tuple[str, int]]) -> None:
         """The folder, the lock, left-overs, ports. `extra_ports`: setting and port by name, beside the stack's own.
 
@@ -72,11 +79,33 @@ class Launcher:
         """
         if self.settings.own_servers:
             with step("RabbitMQ and MongoDB"):
-                self._start_servers()
+                self.start_servers()
         with step(f"services ({', '.join(SERVICES)})"):
             self.add([self.service(name) for name in SERVICES])
         with step("demo account and administrator"):
             self.bootstrap()
+
+    def start_servers(self) -> None:
+        """Broker and database, kept running from now on.
+
+        Raises: StackError; nothing of them runs then.
+        """
+        servers = Servers(self.home, self.home, {name: self.settings.ports[name] for name in SERVERS})
+        servers.cancelled = lambda: self.stopping
+        self.servers = servers
+        servers.start()
+        for name, child in servers.children.items():
+            kept = Kept(
+                name=name,
+                service=name,
+                port=servers.ports[SERVER_PORTS[name]],
+                version=servers.version(name),
+                mark=f"{servers.mark}{name}#",
+                launch=functools.partial(servers.launch, name),
+                answers=functools.partial(servers.is_ready, name),
+                stop_s=SERVERS_STOP_S,
+            )
+            self.supervisor.adopt(kept, child)
 
     def add(self, processes: Sequence[Process]) -> None:
         """Start processes, keep them running from now on, and wait until all are ready.
@@ -118,7 +147,13 @@ class Launcher:
         command = [sys.executable, "-m", "services.console.bootstrap", "--out", str(self.home / "admin.json")]
         try:
             done = subprocess.run(
-                command, env=self.environment(), cwd=REPO, capture_output=True, text=True, timeout=BOOTSTRAP_S, check=False
+                command,
+                env=self.environment(),
+                cwd=REPO,
+                capture_output=True,
+                text=True,
+                timeout=BOOTSTRAP_S,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise StackError(f"making the demo account took longer than {BOOTSTRAP_S:.0f} s") from error
@@ -165,24 +200,6 @@ class Launcher:
             os.close(self._lock)
             self._lock = None
 
-    def _start_servers(self) -> None:
-        servers = Servers(self.home, self.home, {name: self.settings.ports[name] for name in SERVERS})
-        servers.cancelled = lambda: self.stopping
-        self.servers = servers
-        servers.start()
-        for name, child in servers.children.items():
-            kept = Kept(
-                name=name,
-                service=name,
-                port=servers.ports[SERVER_PORTS[name]],
-                version=servers.version(name),
-                mark=f"{servers.mark}{name}#",
-                launch=functools.partial(servers.launch, name),
-                answers=functools.partial(servers.is_ready, name),
-                stop_s=SERVERS_STOP_S,
-            )
-            self.supervisor.adopt(kept, child)
-
     def _kept(self, process: Process) -> Kept:
         def launch(mark: str) -> subprocess.Popen[bytes]:
             log = self.home / "logs" / f"{process.name}.log"
@@ -206,8 +223,8 @@ class Launcher:
         except OSError as error:
             os.close(lock)
             raise StackError(
-                f"a stack runs already on {self.home}: stop it (make down, or Ctrl-C where it runs), or set REGENTE_HOME "
-                "and the ports to others"
+                f"a stack runs already on {self.home}: stop it (make down, or Ctrl-C where it runs), "
+                "or set REGENTE_HOME and the ports to others"
             ) from error
         self._lock = lock
 

@@ -62,7 +62,8 @@ def rabbitmq(home: Path) -> tuple[Path, dict[str, str]]:
 
 
 def plugin_links(scripts: Path, folder: Path, roots: Sequence[str]) -> Path | None:
-    """Fill a folder with links to the plugins in `roots` and what they need: RabbitMQ reads every plugin it finds at each start.
+    """Fill a folder with links to the plugins in `roots` and what they need: RabbitMQ reads every plugin it finds at
+    each start.
 
     None when the plugins aren't folders as in Debian's package (the node then reads all of them, and starts later).
     """

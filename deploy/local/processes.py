@@ -48,8 +48,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, marked, with its output in a log.
 
-    From the main thread it dies with us: the kernel counts the thread that forked as the parent, so a child that another
-    thread starts would die with that thread, and is left without that net.
+    From the main thread it dies with us: the kernel counts the thread that forked as the parent, so a child that
+    another thread starts would die with that thread, and is left without that net.
     """
     rotate(log)
     ours = os.getpid()

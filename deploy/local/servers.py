@@ -117,7 +117,9 @@ class Servers:
                     code = self.children[name].returncode
                     raise StackError(f"{name} ended at its start (exit code {code}):\n{log_end(self.folder, name)}")
             if waiting and time.monotonic() > deadline:
-                raise StackError(f"{waiting[0]} is not ready after {READY_S:.0f} s:\n{log_end(self.folder, waiting[0])}")
+                raise StackError(
+                    f"{waiting[0]} is not ready after {READY_S:.0f} s:\n{log_end(self.folder, waiting[0])}"
+                )
             if self.cancelled():
                 raise StackError("stopped")
             time.sleep(0.03)
@@ -314,8 +316,8 @@ class Servers:
             # The exception for localhost ends with the first user, so there is one, with another password than ours.
             if error.code == UNAUTHORIZED:
                 raise StackError(
-                    f"the database in {self.folder / 'data' / 'database'} has another password than {self.folder / 'secrets'} "
-                    "says; bring that folder's files back, or remove the data to begin anew"
+                    f"the database in {self.folder / 'data' / 'database'} has another password than "
+                    f"{self.folder / 'secrets'} says; bring that folder's files back, or remove the data to begin anew"
                 ) from error
             raise
 

@@ -60,7 +60,8 @@ def read_settings() -> StackSettings:
 
 
 def check_ports(settings: StackSettings, extra: Mapping[str, tuple[str, int]]) -> None:
-    """See that every port that will be needed is free. `extra`: setting and port by name, of what runs beside the stack.
+    """See that every port that will be needed is free. `extra`: setting and port by name, of what runs beside the
+    stack.
 
     Raises: StackError that names port and setting of every one that is taken.
     """
@@ -72,7 +73,9 @@ def check_ports(settings: StackSettings, extra: Mapping[str, tuple[str, int]]) -
         if port in seen:
             wrong.append(f"port {port} is asked for by {seen[port]} and by {setting}; set one of them to another")
         elif not port_is_free(port):
-            wrong.append(f"port {port} ({name}) is taken{holder(port)}; set {setting} to another, or stop what listens there")
+            wrong.append(
+                f"port {port} ({name}) is taken{holder(port)}; set {setting} to another, or stop what listens there"
+            )
         seen[port] = setting
     if wrong:
         raise StackError("\n         ".join(wrong))

@@ -1,7 +1,9 @@
-"""Keeps processes running: starts them, sees when they are ready, starts again what dies, stops them, says how they stand.
+"""Keeps processes running: starts them, sees when they are ready, starts again what dies, stops them, says how they
+stand.
 
-Called by: launcher.py, a few times a second (`tend`). Survives a crash: nothing; who watches the watcher is guardian.py's. A process that dies
-is started again after 0.2 s at first, then twice as long each time up to 10 s; after 30 s of running the count begins anew.
+Called by: launcher.py, a few times a second (`tend`). Survives a crash: nothing; who watches the watcher is
+guardian.py's. A process that dies is started again after 0.2 s at first, then twice as long each time up to 10 s; after
+30 s of running the count begins anew.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -159,12 +161,16 @@ class Supervisor:
 
 
 def answers(port: int | None, ready: str | None) -> bool:
-    """Whether a process is ready: a path is asked on `port`, a whole address as it is; without either it is ready as it runs."""
+    """Whether a process is ready: a path is asked on `port`, a whole address as it is; without either it is ready as it
+    runs.
+    """
     if ready is None or port is None:
         return True
     url = ready if ready.startswith("http") else f"http://127.0.0.1:{port}{ready}"
     try:
-        with urllib.request.urlopen(url, timeout=1.0, context=_UNCHECKED if url.startswith("https") else None) as answer:
+        with urllib.request.urlopen(
+            url, timeout=1.0, context=_UNCHECKED if url.startswith("https") else None
+        ) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError, ValueError):
         return False
@@ -175,8 +181,6 @@ def reason(code: int | None) -> str:
     if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
 
 
 def _launch(kept: Kept) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from shared.runtime.http import create_app
-from shared.runtime.service import Service, run
 
 from services.console.api import api_router
 from services.console.api.routes import refuse_unknown
 from services.console.config import ConsoleSettings
 from services.console.store.context import Context
 from shared.broker.admin import BrokerAdmin
+from shared.runtime.http import create_app
+from shared.runtime.service import Service, run
 
 
 class Console(Service):
@@ -21,7 +21,7 @@ class Console(Service):
 
     def app(self) -> FastAPI:
         """API and, unless they are switched off, pages."""
-        app = create_app(self, title="Regente console")
+        app = create_app(self, title="Regente console", docs_url=None, redoc_url=None)  # those load scripts of a CDN
         self._admin = BrokerAdmin(self.settings.amqp_admin_url, self.settings.vhost)
         context = Context(self.mongo, self.broker, self._admin, self.sealer, self.settings)
         app.state.console = context

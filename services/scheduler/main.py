@@ -93,7 +93,7 @@ class Scheduler(Service):
         )
         self._dispatcher = Dispatcher(self.mongo, self.hints)
         self._dispatch = Sweeper("scheduler.dispatch", settings.dispatch_sweep_s, self._dispatch_all, log)
-        recovery = Recovery(self.mongo, self.hints, kick=self._dispatch.kick)
+        recovery = self.recovery = Recovery(self.mongo, self.hints, kick=self._dispatch.kick)
         self._lost = Sweeper("scheduler.lost", settings.dispatch_sweep_s, recovery.sweep_lost, log)
         self.presence = Presence(
             WorkerStore(self.mongo), silent_s=settings.silent_s, grace_s=settings.reconnect_grace_s,

@@ -70,6 +70,7 @@ class Broker:
         self._exclusive: dict[str, Queue] = {}
         self._consumers: set[Consumer] = set()
         self._background: set[asyncio.Task[Any]] = set()
+        self._opened: Link | None = None
         self._live: Link | None = None
         self._up = asyncio.Event()
         self._settled = asyncio.Event()
@@ -103,11 +104,11 @@ class Broker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        link, self._live = self._live, None
+        self._live = None
         self._up.clear()
         _connected.set(0)
-        if link is not None:
-            await link.close()
+        if self._opened is not None:
+            await self._opened.close()
 
     @property
     def connected(self) -> bool:
@@ -250,7 +251,7 @@ class Broker:
 
     async def _work(self) -> None:
         while True:
-            link = await self._connected_link()
+            self._opened = link = await self._connected_link()
             try:
                 await self._set_up(link)
                 await self._watch(link)

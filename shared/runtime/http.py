@@ -1,7 +1,7 @@
 """The HTTP side that all services share: health, metrics, problems, limits, traces.
 
-Called by: each service's `app()`. Survives a crash: nothing. Change also: DESIGN of errors in problems.py, of lists
-in paging.py, both re-exported here, because routes import from this module.
+Called by: each service's `app()`. Survives a crash: nothing. Change also: nothing; errors are in problems.py, lists in
+paging.py, both re-exported here, because routes import from this module.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ _log = get_logger(__name__)
 
 
 class Problem(PermanentError):
-    """An answer with a status of its own: `Problem(404, "no such task")` or `Problem(409, ErrorCode.FINAL, "it ended")`.
+    """An answer with its own status: `Problem(404, "no such task")` or `Problem(409, ErrorCode.FINAL, "it ended")`.
 
     errors: a list for bodies with several faults. headers: sent with it. more: further members of the body.
     """

@@ -1,4 +1,4 @@
-"""Doubles for tests and the simulator: a broker in memory, a clock that is turned by hand, a robot that answers by a table.
+"""Doubles for tests and the simulator: a broker in memory, a clock turned by hand, a robot that answers by a table.
 
 Never imported by production code.
 """

@@ -196,7 +196,7 @@ class Bench:
     def instruction(
         self, seq: int, of: str, /, *, run: str = "run_1", epoch: int = 1, **args: Any
     ) -> WorkerInstruction:
-        """An instruction of the catalogue with its own effect and time; `commit`, `timeout_s` and `blobs` are special."""
+        """An instruction of the catalogue with its own effect and time; `commit`, `timeout_s`, `blobs` are special."""
         known = catalogue().get(of)
         blobs = args.pop("blobs", None)
         special = {key: args.pop(key) for key in ("timeout_s", "effect", "commit") if key in args}

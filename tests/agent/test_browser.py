@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from regente_agent.driver_process import scratch_root
-from shared.contracts.messages.worker_reply import Evidence, ReplyOutcome, SessionState, WorkerReply
 
+from shared.contracts.messages.worker_reply import Evidence, ReplyOutcome, SessionState, WorkerReply
 from tests.agent.bench import Bench
 from tests.demo.servers import make_server
 
@@ -23,8 +23,8 @@ PAGE = b"""<!doctype html><title>Bench</title><meta charset=utf-8>
 <label>Your name <input id=name></label><input id=locked readonly value=fixed>
 <select id=kind><option value=a>First kind</option><option value=b>Second kind</option></select>
 <label><input type=checkbox id=agree> I agree</label>
-<button id=late-button onclick="setTimeout(() => document.body.insertAdjacentHTML('beforeend', '<p id=late>Here</p>'), 300)">
-Later</button>
+<button id=late-button onclick="setTimeout(() => document.body.insertAdjacentHTML('beforeend', '<p id=late>Here</p>'),
+300)"> Later</button>
 <button id=submit onclick="fetch('/submit', {method: 'POST'}).then(() => document.title = 'Sent')">Submit it</button>
 <button id=covered>Covered</button>
 <div style="position:fixed;right:0;bottom:0;width:9em;height:4em;background:red"></div>
@@ -38,6 +38,10 @@ class Site(ThreadingHTTPServer):
 
     daemon_threads = True
     submits = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Pages)
+        self.hang = threading.Event()
 
     @property
     def url(self) -> str:
@@ -71,8 +75,7 @@ class _Pages(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    server = Site(("127.0.0.1", 0), _Pages)
-    server.hang = threading.Event()
+    server = Site()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     yield server
     server.hang.set()
@@ -161,6 +164,7 @@ def test_failures_are_clean_and_come_with_a_picture(robot: Bench, site: Site) ->
     assert code(do("browser.open", url="http://127.0.0.1:9/")) == "DRIVER_FAILED"
     slow = do("browser.open", url=site.url + "/slow", timeout=0.5)
     assert (slow.outcome, code(slow)) == (ReplyOutcome.ERROR, "TIMEOUT")
+    assert [entry.name for entry in slow.evidence] == ["failure"], "a picture although the page never came"
     told = [line for line in robot.lines if line.event.startswith("browser.click")]
     assert told[0].fields["url"] == site.url + "/"
     assert told[0].fields["title"] == "Bench"
@@ -183,7 +187,10 @@ def browsers(home: Path) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and f"user-data-dir={scratch_root(home)}".encode() in (entry / "cmdline").read_bytes():
+            if (
+                entry.name.isdigit()
+                and f"user-data-dir={scratch_root(home)}".encode() in (entry / "cmdline").read_bytes()
+            ):
                 found.append(entry.name)
         except OSError:
             continue
@@ -199,11 +206,12 @@ def test_a_client_certificate_on_the_portal(bench: Bench, tmp_path: Path) -> Non
         bench.environment["REGENTE_AGENT_CA_FILE"] = str(pki / "ca.pem")
         bench.start()
         do = Script(bench)
-        assert do("browser.open", url=portal.url + "/login").outcome is ReplyOutcome.DONE, "trusted without a certificate"
+        assert do("browser.open", url=portal.url + "/login").outcome is ReplyOutcome.DONE, "trusted as it is"
         assert do("browser.exists", "css=#enter", timeout=0.5).value is False
+        passphrase = (pki / "acme.p12.password").read_text()
         certificate = {
             "pkcs12": base64.b64encode((pki / "acme.p12").read_bytes()).decode(),
-            "passphrase": (pki / "acme.p12.password").read_text(),
+            "passphrase": passphrase,
             "origins": [portal.url],
         }
         opened = do("browser.open", url=portal.url + "/login", certificate={"$certificate": certificate})
@@ -215,7 +223,7 @@ def test_a_client_certificate_on_the_portal(bench: Bench, tmp_path: Path) -> Non
         wrong = json.loads(json.dumps(certificate)) | {"passphrase": "not the passphrase"}
         refused = do("browser.open", url=portal.url + "/login", certificate={"$certificate": wrong})
         assert code(refused) in ("BAD_ARGUMENT", "DRIVER_FAILED")
-        for secret in (certificate["passphrase"], certificate["pkcs12"], "not the passphrase"):
+        for secret in (passphrase, str(certificate["pkcs12"]), "not the passphrase"):
             assert secret not in bench.agent_output()
     finally:
         portal.stop()

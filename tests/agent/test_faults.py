@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from shared.contracts.messages.worker_reply import ReplyOutcome, SessionState, WorkerReply
 from tests.agent.bench import Bench
@@ -19,7 +20,7 @@ def code(reply: WorkerReply) -> str:
     return reply.error.code
 
 
-def hang(bench: Bench, mark: Path, seq: int, **rest: object) -> None:
+def hang(bench: Bench, mark: Path, seq: int, **rest: Any) -> None:
     """Send an act that hangs, and wait until it has begun."""
     bench.send(bench.instruction(seq, "process.run", program="python", arguments=[MARK_AND_WAIT, str(mark)], **rest))
     bench.until(mark.exists, "the program to begin")
@@ -179,14 +180,18 @@ def test_a_cut_connection_comes_back_and_the_log_arrives_in_order_once(robot: Be
             assert robot.ask(seq, "files.append", path="log", text="x").outcome is ReplyOutcome.DONE
         beats = len(robot.beats)
         robot.cut()
-        robot.until(lambda seen=beats: len(robot.beats) > seen, "a heartbeat of the new connection")  # type:
-        ignore[misc]
+        wait_for_beat(robot, beats)
     assert robot.ask(seq + 1, "files.read", path="log").value == "x" * seq
     expected = ["files.append"] * seq + ["files.read"]
     robot.until(lambda: len(acts(robot)) >= len(expected), "all lines")
     assert acts(robot) == expected
     numbers = list(dict.fromkeys(line.n for line in robot.lines))
     assert numbers == sorted(numbers)
+
+
+def wait_for_beat(bench: Bench, seen: int) -> None:
+    """Wait until a heartbeat comes over the new connection."""
+    bench.until(lambda: len(bench.beats) > seen, "a heartbeat of the new connection")
 
 
 def acts(bench: Bench) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,14 +29,15 @@ from demo.processes import processes as demo_processes
 from demo.run import CERTIFICATE, ENDPOINT, workflow_files
 from demo.waiting import until_robots
 from deploy.local import parts
+from deploy.local.guardian import descendants
 from deploy.local.launcher import Launcher
-from deploy.local.processes import descendants
+from deploy.local.processes import kill_group
 from deploy.local.settings import PORTS, StackSettings, free_ports
+from deploy.local.supervisor import Kept, State
 
 EVENTS = ["succeeded", "failed", "held", "cancelled", "expired"]
 FINAL = {"succeeded", "failed", "cancelled", "expired"}
 DEADLINE_S = 90.0
-STEP_S = 0.1
 
 
 class Stack:
@@ -43,6 +46,7 @@ class Stack:
     def __init__(self, home: Path, parts_home: Path) -> None:
         ports = free_ports((*PORTS, *DEMO_PORTS, "executor_2_base"))
         self.home = home
+        self._clients = contextlib.ExitStack()
         _link_parts(home, parts_home)
         self.launcher = Launcher(StackSettings(home, {name: ports[name] for name in PORTS}, None, None, None))
         self._demo_env = {setting: str(ports[name]) for name, (setting, _) in DEMO_PORTS.items()}
@@ -52,20 +56,24 @@ class Stack:
     def start(self) -> None:
         """Start everything, as an operator would set it up."""
         os.environ["REGENTE_DELIVERY_SCHEDULE_S"] = "0.2,0.5,1,1,1,2,2,2"
+        self.launcher.prepare({})
         self.launcher.start()
-        second = self.launcher.service("executor", 2)
-        moved = {**second.env, "REGENTE_HTTP_PORT": str(self._spare_port)}
-        moved["REGENTE_EXECUTOR_URL"] = f"http://127.0.0.1:{self._spare_port}"
+        first = self.launcher.service("executor")
+        url = f"http://127.0.0.1:{self._spare_port}"
+        moved = {
+            "REGENTE_HTTP_PORT": str(self._spare_port),
+            "REGENTE_INSTANCE": "executor-2",
+            "REGENTE_EXECUTOR_URL": url,
+        }
+        self.launcher.add([replace(first, name="executor-2", env=moved, port=self._spare_port)])
         env = {**self.launcher.environment(), **self._demo_env, "REGENTE_AGENT_BROWSER": parts.browser()}
-        self.launcher.add([replace(second, env=moved, port=self._spare_port)])
         self.launcher.add(demo_processes(self.home, env))
-        self.launcher.wait_ready()
         self._connect()
         self._prepare()
 
     def stop(self) -> None:
         """Stop everything."""
-        self.console.__exit__(None, None, None)
+        self._clients.close()
         self.launcher.stop()
 
     def _connect(self) -> None:
@@ -74,13 +82,19 @@ class Stack:
             home=self.home, partner_port=int(self._demo_env["REGENTE_PARTNER_PORT"])
         )
         self.admin = Admin.model_validate(json.loads((self.home / "admin.json").read_text()))
-        self.console = Console(self.admin).__enter__()
-        self.portal = httpx.Client(base_url=self.demo.portal_origin, verify=False, timeout=15)
-        self.partner = httpx.Client(base_url=self.partner_settings.webhook_url.removesuffix("/webhooks"), timeout=15)
+        opened = self._clients.enter_context
+        self.console = opened(Console(self.admin))
+        self.portal = opened(httpx.Client(base_url=self.demo.portal_origin, verify=self._trust(), timeout=15))
+        partner_url = self.partner_settings.webhook_url.removesuffix("/webhooks")
+        self.partner = opened(httpx.Client(base_url=partner_url, timeout=15))
         key = {"authorization": f"Bearer {self.admin.key}"}
-        self.collector = httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key)
+        self.collector = opened(httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key))
         assert self.launcher.servers is not None
-        self.database = MongoClient(self.launcher.servers.mongo_url, tz_aware=True)["regente"]
+        client: MongoClient[dict[str, Any]] = opened(MongoClient(self.launcher.servers.mongo_url, tz_aware=True))
+        self.database = client["regente"]
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.demo.pki_folder / "ca.pem")
 
     def _prepare(self) -> None:
         pki = self.demo.pki_folder
@@ -121,7 +135,6 @@ class Stack:
                     return found
             assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
             self.launcher.tend()
-            time.sleep(STEP_S)
 
     def until_settled(self, ids: Sequence[str], seconds: float = DEADLINE_S) -> list[str]:
         """Wait until every task is final or held, and its outcome was delivered."""
@@ -139,13 +152,30 @@ class Stack:
 
     def pid(self, name: str) -> int:
         """Pid of a process by its name, such as executor-1."""
-        return next(
-            kept.child.pid for kept in self.launcher.kept if kept.process.name == name and kept.child is not None
-        )
+        child = self.kept(name).child
+        assert child is not None, f"{name} does not run"
+        return child.pid
+
+    def kept(self, name: str) -> Kept:
+        """A process by its name."""
+        return next(kept for kept in self.launcher.supervisor.kept if kept.name == name)
 
     def kill(self, name: str) -> None:
         """kill -9, of this one process only."""
         os.kill(self.pid(name), signal.SIGKILL)
+
+    def restart_server(self, name: str, *, wipe: bool = False) -> None:
+        """kill -9 of the broker or the database; with `wipe` its data is deleted before it is started again."""
+        kept = self.kept(name)
+        assert kept.child is not None
+        kill_group(kept.child)
+        if wipe:
+            shutil.rmtree(self.home / "data" / name)
+        self.until(lambda: kept.launches > 1 and kept.state is State.READY, f"{name} is back")
+
+    def all_ready(self) -> bool:
+        """Whether every process is up."""
+        return all(kept.state is State.READY for kept in self.launcher.supervisor.kept)
 
     def driver_pid(self, robot: str) -> int | None:
         """Pid of a robot's driver process, if it runs."""
@@ -192,4 +222,4 @@ def running_stack(home: Path, parts_home: Path) -> Iterator[Stack]:
         stack.start()
         yield stack
     finally:
-        stack.launcher.stop()
+        stack.stop()

@@ -89,7 +89,7 @@ def test_a_service_killed_in_the_middle_of_work(stack: Stack, name: str) -> None
     stack.until(lambda: working(stack, ids), "a task in hand")
     stack.kill(name)
     assert stack.until_settled(ids) == ["succeeded"] * 3
-    stack.until(lambda: all(kept.state == "ready" for kept in stack.launcher.kept), "everything up again")
+    stack.until(stack.all_ready, "everything up again")
     invariants.check(stack, ids)
 
 
@@ -173,9 +173,7 @@ def test_every_queue_purged_in_the_middle_of_a_run(stack: Stack) -> None:
 def test_database_restarted_in_the_middle_of_a_run(stack: Stack) -> None:
     ids = list(stack.push(tasks(3)).values())
     stack.until(lambda: working(stack, ids), "a task in hand")
-    servers = stack.launcher.servers
-    assert servers is not None
-    servers.restart("database")
+    stack.restart_server("database")
     assert stack.until_settled(ids, 120) == ["succeeded"] * 3
     invariants.check(stack, ids)
 
@@ -183,9 +181,7 @@ def test_database_restarted_in_the_middle_of_a_run(stack: Stack) -> None:
 def test_broker_restarted_with_its_data_deleted(stack: Stack) -> None:
     ids = list(stack.push(tasks(3)).values())
     stack.until(lambda: working(stack, ids), "a task in hand")
-    servers = stack.launcher.servers
-    assert servers is not None
-    servers.restart("broker", wipe=True)
+    stack.restart_server("broker", wipe=True)
     assert stack.until_settled(ids, 120) == ["succeeded"] * 3
     invariants.check(stack, ids)
 

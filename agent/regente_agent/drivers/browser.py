@@ -9,6 +9,7 @@ doubt. Going to an address is the exception: a page that does not load is a clea
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -56,7 +57,7 @@ class Browser:
         self._certificate = ""
         self._crashed = False
 
-    # --- instructions ------------------------------------------------------------------------------------------------
+    # instructions
 
     @act
     def open(self, url: str, *, certificate: Optional[Certificate] = None, timeout: Optional[float] = None) -> None:
@@ -184,7 +185,7 @@ class Browser:
         self._context = self._browser = None
         self._certificate, self._crashed = "", False
 
-    # --- for driver.py and screen.py ---------------------------------------------------------------------------------
+    # for driver.py and screen.py
 
     @property
     def is_open(self) -> bool:
@@ -202,8 +203,13 @@ class Browser:
         Raises: Failure when it can't be taken.
         """
         page = self._open_page()
-        picture: bytes = self._look(lambda: page.screenshot(type="png", scale="css", timeout=timeout_s * 1000))
-        return picture
+        try:
+            picture: bytes = page.screenshot(type="png", scale="css", timeout=timeout_s * 600)
+            return picture
+        except Exception as error:
+            if type(error).__name__ != "TimeoutError" or self.is_lost:
+                raise self._broken(error) from error
+            return self._frame(page, timeout_s * 0.4)
 
     def where(self) -> Dict[str, str]:
         """Address and title of the page, for a failure's log line."""
@@ -215,7 +221,7 @@ class Browser:
         except Exception as error:  # a page in trouble may have no title; the failure itself is told elsewhere
             return {"url": str(page.url)[:500], "title": f"({_first_line(error)})"}
 
-    # --- private -----------------------------------------------------------------------------------------------------
+    # private
 
     def _ready_for(self, certificate: Optional[Certificate]) -> None:
         """A browser and a context; another certificate needs another context."""
@@ -250,6 +256,21 @@ class Browser:
             )
         except Exception as error:
             raise Failure("DRIVER_FAILED", f"the browser did not start: {_why(error)}") from error
+
+    def _frame(self, page: Any, timeout_s: float) -> bytes:
+        """A picture while the page waits for its next one to load: a screenshot would wait as well, a film does not."""
+        frames: List[Dict[str, Any]] = []
+        try:
+            film = self._context.new_cdp_session(page)
+            film.on("Page.screencastFrame", lambda frame: frames.append(frame))
+            film.send("Page.startScreencast", {"format": "png", "maxWidth": 1280, "maxHeight": 800})
+            elements.poll(page, lambda: bool(frames), timeout_s)
+            film.send("Page.stopScreencast")  # detaching would wait for the next page as well
+        except Exception as error:
+            raise self._broken(error) from error
+        if not frames:
+            raise Failure("DRIVER_FAILED", "the page shows nothing that a picture could be taken of")
+        return base64.b64decode(frames[0]["data"])
 
     def _new_context(self, certificate: Optional[Certificate]) -> None:
         options: Dict[str, Any] = {}

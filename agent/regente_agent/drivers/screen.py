@@ -12,7 +12,7 @@ import sys
 from regente_agent.drivers.browser import Browser
 from regente_agent.drivers.contract import Failure, Job, read
 
-PICTURE_TIMEOUT_S = 20.0
+PICTURE_TIMEOUT_S = 10.0
 
 
 class Screen:

@@ -93,7 +93,7 @@ async def put_endpoint(
 ) -> EndpointPut:
     """Make or change an endpoint. With a new secret the one before stays valid beside it until the next change."""
     secret = body.secret.get_secret_value() if body.secret else None
-    events = sorted(set(body.events)) if body.events is not None else None
+    events: list[str] | None = sorted(set(body.events)) if body.events is not None else None
     put = await store.put_endpoint(context, viewer, account, name, body.url, secret, events)
     return EndpointPut.of(put.document, secret=put.secret)
 

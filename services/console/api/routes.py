@@ -7,8 +7,7 @@ here matches, with HTML; `refuse_unknown` keeps everything below /api a problem 
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request
-from shared.runtime.http import Problem
-from starlette.routing import Match
+from fastapi.routing import APIRoute
 
 from services.console.api import (
     accounts,
@@ -28,6 +27,7 @@ from services.console.api import (
     workflow_reads,
     workflows,
 )
+from shared.runtime.http import Problem
 
 MODULES = (
     session,
@@ -47,12 +47,13 @@ MODULES = (
     logs,
     cluster,
 )
+PREFIX = "/api/v1"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"]
 
 
 def api_router() -> APIRouter:
     """Every route of the API."""
-    router = APIRouter(prefix="/api/v1")
+    router = APIRouter(prefix=PREFIX)
     for module in MODULES:
         router.include_router(module.router)
     return router
@@ -62,7 +63,7 @@ def refuse_unknown(app: FastAPI) -> None:
     """Answer what no route of the API matches: 405 where only the method is wrong, else 404. To be called last."""
 
     async def unknown(request: Request, path: str) -> None:
-        allowed = allowed_methods(app, request)
+        allowed = allowed_methods(f"/api/{path}")
         if allowed:
             headers = {"Allow": ", ".join(sorted(allowed))}
             raise Problem(405, f"{request.method} is not possible here", headers=headers)
@@ -71,13 +72,8 @@ def refuse_unknown(app: FastAPI) -> None:
     app.add_api_route("/api/{path:path}", unknown, methods=_METHODS, include_in_schema=False)
 
 
-def allowed_methods(app: FastAPI, request: Request) -> set[str]:
-    """The methods of the routes that match a request's path."""
-    allowed: set[str] = set()
-    for route in app.router.routes:
-        if getattr(route, "path", "") == "/api/{path:path}":
-            continue
-        match, _ = route.matches(request.scope)
-        if match is Match.PARTIAL:
-            allowed |= set(getattr(route, "methods", None) or ())
-    return allowed
+def allowed_methods(path: str) -> set[str]:
+    """The methods of the API's routes that match a path."""
+    below = path.removeprefix(PREFIX)
+    routes = [route for module in MODULES for route in module.router.routes if isinstance(route, APIRoute)]
+    return {method for route in routes if route.path_regex.match(below) for method in route.methods}

@@ -17,7 +17,7 @@ class Html(str):
     """Text that is HTML already."""
 
 
-def tag(name: str, *children: Any, **attributes: Any) -> Html:
+def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
     """An element. Children that are no Html are escaped; none and False are left out.
 
     Attributes: a trailing _ goes (class_), other _ become - (data_action); None and False are left out.

@@ -60,10 +60,10 @@ async def _probe(client: httpx.AsyncClient, service: str, url: str) -> dict[str,
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         return {"service": service, "url": url, "ready": False, "reason": reason, "answered_s": None}
-    reason = None if answer.status_code == 200 else _detail(answer)
     answered_s = round(time.monotonic() - started, 4)
     ready = answer.status_code == 200
-    return {"service": service, "url": url, "ready": ready, "reason": reason, "answered_s": answered_s}
+    why = None if ready else _detail(answer)
+    return {"service": service, "url": url, "ready": ready, "reason": why, "answered_s": answered_s}
 
 
 def _detail(answer: httpx.Response) -> str:

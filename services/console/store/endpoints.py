@@ -120,4 +120,4 @@ async def _write(
     document = await context.mongo["endpoints"].find_one_and_update(
         {"_id": f"{account}/{name}"}, change, upsert=True, return_document=True, projection={"secrets": 0}
     )
-    return dict(document)
+    return dict(document or {})

@@ -1,7 +1,7 @@
 """One real console on a vhost and a database of its own, with accounts, users and documents to look at.
 
-Used by the tests of the console and of the command line. The services that own tasks, runs and robots don't run here: their documents are
-written as they write them, and `answer_commands` ends requests as they would.
+Used by the tests of the console and of the command line. The services that own tasks, runs and robots don't run here:
+their documents are written as they write them, and `answer_commands` ends requests as they would.
 """
 
 from __future__ import annotations

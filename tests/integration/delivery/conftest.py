@@ -182,7 +182,7 @@ def delivery_ground(servers: Any) -> Iterator[Ground]:
 ENV = {
     "REGENTE_COLLECTOR_URL": "http://collector.test",
     "REGENTE_DELIVERY_SCHEDULE_S": SCHEDULE,
-    "REGENTE_DELIVERY_TIMEOUT_S": "1",
+    "REGENTE_DELIVERY_TIMEOUT_S": "3",
     "REGENTE_DELIVERY_POLL_S": "0.05",
     "REGENTE_SWEEP_S": "0.3",
 }

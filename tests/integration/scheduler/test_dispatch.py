@@ -124,7 +124,6 @@ async def test_robots_that_may_not_work_get_nothing(world: World, fields: dict[s
     await world.publish()
     unfit = await world.robot(1, **fields)
     await world.tasks(2)
-    await world.publish("marker", max_tasks=1)
     await world.scheduler()
     await world.robot(2)
     (run,) = await world.opened()

@@ -1,0 +1,74 @@
+"""Stands-in for the processes of a stack, each run as a program of its own: `python -m tests.local_stack.programs NAME
+FOLDER`.
+
+Used by: the tests beside this file. `family` starts a child in a session of its own, as a browser is started, and waits
+for ever; `fails` ends at once; `guarded` is a guardian with a launcher that keeps a family; `stack` is that, on the
+real broker and database.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.local.console_lines import StackError, fail
+from deploy.local.guardian import guarded
+from deploy.local.launcher import Launcher
+from deploy.local.processes import Process
+from deploy.local.settings import read_settings
+
+FAMILY = (sys.executable, "-c", "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True).wait()")
+FAILS = (sys.executable, "-c", "raise SystemExit(3)")
+
+
+def main(name: str) -> int:
+    """Run one of the programs."""
+    if name == "guarded":
+        return guarded(lambda: _launch(with_servers=False, argv=FAMILY))
+    if name == "stack":
+        return guarded(lambda: _launch(with_servers=True, argv=FAMILY))
+    if name == "half-way":
+        return guarded(lambda: _launch(with_servers=True, argv=FAILS))
+    raise SystemExit(f"no program {name}")
+
+
+def start(name: str, env: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a program from a test; its output is a pipe."""
+    command = [sys.executable, "-m", "tests.local_stack.programs", name]
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=Path(__file__).resolve().parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _launch(*, with_servers: bool, argv: tuple[str, ...]) -> int:
+    launcher = Launcher(read_settings())
+    launcher.obey_signals()
+    try:
+        launcher.prepare({})
+        if with_servers:
+            launcher.start_servers()
+        launcher.add(
+            [Process("family-1", "family", FAMILY), Process("second-1", "second", argv, port=1, ready=_ready(argv))]
+        )
+        print("everything is ready", flush=True)
+        launcher.stay_up()
+    except StackError as error:
+        return fail(error)
+    finally:
+        launcher.stop()
+    return 0
+
+
+def _ready(argv: tuple[str, ...]) -> str | None:
+    return None if argv == FAMILY else "/readyz"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))

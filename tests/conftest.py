@@ -41,8 +41,9 @@ def servers() -> Iterator[Addresses]:
         amqp = str(settings.amqp_url)
         yield Addresses(amqp, settings.amqp_admin_url or _admin_of(amqp), str(settings.mongo_url), None)
         return
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="regente-test-"))
+    room = settings.home / "test"
+    room.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="servers-", dir=room))
     own = Servers(settings.home, folder, free_ports(SERVERS))
     own.start()
     try:

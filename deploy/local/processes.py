@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local.console_lines import StackError
+
 PR_SET_PDEATHSIG = 1
 MARK = "REGENTE_STACK_MARK"
 """Setting that names the launch (`<folder>#<name>#<n>`) a process belongs to; nothing but this module reads it."""
@@ -54,17 +56,20 @@ def start(
     rotate(log)
     ours = os.getpid()
     mortal = threading.current_thread() is threading.main_thread()
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            list(process.argv),
-            env={**env, **process.env, MARK: mark},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=(lambda: die_with_parent(ours)) if mortal else None,
-        )
+    try:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                list(process.argv),
+                env={**env, **process.env, MARK: mark},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=(lambda: die_with_parent(ours)) if mortal else None,
+            )
+    except OSError as error:
+        raise StackError(f"{process.name} can't be started: {error}") from error
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
@@ -107,7 +112,7 @@ def kill_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def kill_marked(prefix: str) -> list[int]:
-    """Kill every process whose mark starts so; their pids. Repeated until a look finds none, since they may be forking."""
+    """Kill every process whose mark starts so, until a look finds none, since they may be forking; their pids."""
     killed: list[int] = []
     for _ in range(50):
         found = marked(prefix)

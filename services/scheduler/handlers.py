@@ -18,12 +18,14 @@ from shared.broker import Delivery
 from shared.contracts.envelope import Message
 from shared.contracts.messages import CommandIssued, RunFinished, TaskAccepted, TaskReturned, WorkerHeartbeat, WorkerLog
 from shared.contracts.topology import worker_user
-from shared.errors import ErrorCode, PermanentError
+from shared.errors import ErrorCode, PermanentError, TemporaryError
 from shared.obs.logs import get_logger
 
 NUMBER_MAX = 2**53
 """Larger numbers from a robot are nonsense, and would not fit the database."""
 NAME_MAX = 200
+LOGS_AGAIN_S = 20.0
+"""Pause before log lines are tried again while the database is away; their queue counts the tries."""
 
 log = get_logger(__name__)
 
@@ -44,8 +46,11 @@ class Handlers:
 
     async def on_handoff(self, message: Message, delivery: Delivery) -> None:
         """A hint from another service."""
-        with database_errors():
-            await self._work(message)
+        try:
+            with database_errors():
+                await self._work(message)
+        except TemporaryError as error:  # delivering it again and again would only make it a dead letter
+            log.info("hint_left_to_the_sweep", kind=message.KIND, reason=str(error))
 
     async def on_heartbeat(self, message: Message, delivery: Delivery) -> None:
         """A robot's sign of life; written with others at the next flush."""
@@ -65,8 +70,11 @@ class Handlers:
         await self._check_sender(message.worker, delivery)
         if len(message.journal) > NAME_MAX or any(line.n > NUMBER_MAX for line in message.lines):
             raise PermanentError(ErrorCode.MALFORMED, f"robot {message.worker} sent log lines with impossible values")
-        with database_errors():
-            await self._logs.store(message)
+        try:
+            with database_errors():
+                await self._logs.store(message)
+        except TemporaryError as error:
+            raise TemporaryError(str(error), delay_s=LOGS_AGAIN_S) from error
 
     async def _work(self, message: Message) -> None:
         match message:

@@ -122,10 +122,10 @@ class TaskRequests:
             if state in FINAL:
                 mine = (task.get("cancel") or {}).get("command") == command["_id"]
                 return DONE if mine else refused(ErrorCode.FINAL, f"the task is {state} already")
+            if (task.get("pending") or {}).get("to") not in (None, "executor"):
+                return Later()
             if state is TaskState.RUNNING:
                 return Elsewhere("executor")
-            if task.get("pending"):
-                return Later()
             if await self._apply(task, cancelled(state, command["by"], command["_id"], now()), command):
                 return DONE
         return Later()

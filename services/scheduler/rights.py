@@ -8,7 +8,7 @@ passwords derive from the master key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from services.scheduler.broker_view import BrokerView
@@ -100,21 +100,31 @@ class Rights:
         if todo.empty:
             return todo
         current = await self._workers.grants()
-        await self._each(
-            (w for w in todo.grant if current.get(w) == grants[w]), lambda w: self.grant(w, grants[w]), "user"
-        )
-        missing = [w for w in todo.declare if w not in todo.grant and w in current]
-        await self._each(missing, self._declare, "queue")
-        await self._each((w for w in todo.revoke if w not in current), self.withdraw, "revoked")
         strays = [queue for queue in todo.drop if queue.split(".")[1] not in current]
-        await self._each(strays, self._broker.delete_queue, "stray")
+        changed = [w for w in todo.grant if current.get(w) == grants[w]]
+        missing = [w for w in todo.declare if w not in todo.grant and w in current]
+        failures = [
+            *await self._each([w for w in todo.revoke if w not in current], self.withdraw, "revoked"),
+            *await self._each(strays, self._broker.delete_queue, "stray"),
+            *await self._each(changed, lambda w: self.grant(w, grants[w]), "user"),
+            *await self._each(missing, self._declare, "queue"),
+        ]
+        if failures:
+            raise failures[0]
         return todo
 
     async def _declare(self, worker: str) -> None:
         await self._broker.declare(instructions_queue(worker), control_queue(worker))
 
-    async def _each(self, names: Iterable[str], work: Callable[[str], Any], what: str) -> None:
-        """Do something for many robots, a few at once; the first error ends it, the next comparison does the rest."""
+    async def _each(
+        self, names: Sequence[str], work: Callable[[str], Awaitable[Any]], what: str
+    ) -> list[BaseException]:
+        """Do something for many robots, a few at once; trouble with one keeps no other from its turn.
+
+        Returns: what went wrong.
+        """
+        if not names:
+            return []
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(name: str) -> None:
@@ -122,7 +132,6 @@ class Rights:
                 await work(name)
                 REBUILT.labels(what).inc()
 
-        names = list(names)
-        if names:
-            log.info("robot_rights_rebuilt", what=what, robots=len(names))
-            await asyncio.gather(*(one(name) for name in names))
+        log.info("robot_rights_rebuilt", what=what, robots=len(names))
+        done = await asyncio.gather(*(one(name) for name in names), return_exceptions=True)
+        return [error for error in done if error is not None]

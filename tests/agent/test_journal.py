@@ -13,7 +13,12 @@ from regente_agent import journal as journals
 from regente_agent.journal import Go, Journal, Refusal, Refuse, Repeat, Session
 from regente_agent.wire import Instruction
 
-RUNS = ("run_a", "run_b", "run_c")
+RUNS = ("run_a", "run_b")
+# Mostly what an executor sends: the run and epoch of the reservation, as it was; now and then something else.
+ASKED_RUNS = st.sampled_from([""] * 6 + list(RUNS))
+AHEAD = st.sampled_from([0] * 8 + [-1, 1, 1])
+EFFECTS = st.sampled_from(["act", "act", "read"])
+DIGESTS = st.sampled_from(["a"] * 5 + ["b"])
 
 
 def instruction(run: str, seq: int, epoch: int, effect: str = "act") -> Instruction:
@@ -31,6 +36,8 @@ class Model:
         self.runs: dict[str, tuple[int, str]] = {}
         """run -> epoch, state."""
         self.highest: dict[str, int] = {}
+        self.highest_read: dict[str, int] = {}
+        """Reads but the first of a reservation: known until the robot is reserved again or the agent restarts."""
 
     def verdict(self, one: Instruction, digest: str) -> str:
         epoch, state = self.runs.get(one.run, (0, ""))
@@ -43,11 +50,14 @@ class Model:
             return "MALFORMED" if known != digest else f"repeat {outcome}"
         if epoch == one.epoch and state == "lost":
             return "SESSION_LOST"
-        if one.effect == "act" and one.seq <= self.highest.get(one.run, 0):
+        if one.effect == "act" and one.seq <= max(self.highest.get(one.run, 0), self.highest_read.get(one.run, 0)):
             return "UNKNOWN_SEQ"
         return "go"
 
     def begin(self, one: Instruction) -> None:
+        if one.effect == "read" and self.runs.get(one.run, (0, ""))[0] == one.epoch:
+            self.highest_read[one.run] = max(self.highest_read.get(one.run, 0), one.seq)
+            return
         if one.epoch > self.epoch:
             self.raise_epoch(one.epoch, one.run)
         self.runs[one.run] = (one.epoch, "live")
@@ -55,6 +65,7 @@ class Model:
 
     def raise_epoch(self, epoch: int, run: str) -> None:
         self.epoch, self.epoch_run = epoch, run
+        self.highest_read = {}
         self.lose_all()
 
     def lose_all(self) -> None:
@@ -89,11 +100,9 @@ class JournalMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
     @precondition(lambda self: self.in_hand is None)
-    @rule(
-        run=st.sampled_from(RUNS), seq=st.integers(1, 6), epoch=st.integers(1, 6), effect=st.sampled_from(["act",
-        "read"]), digest=st.sampled_from(["a", "a", "a", "b"]),
-    )  # fmt: skip
-    def ask(self, run: str, seq: int, epoch: int, effect: str, digest: str) -> None:
+    @rule(run=ASKED_RUNS, seq=st.integers(1, 4), ahead=AHEAD, effect=EFFECTS, digest=DIGESTS)
+    def ask(self, run: str, seq: int, ahead: int, effect: str, digest: str) -> None:
+        run, epoch = run or self.model.epoch_run or RUNS[0], max(1, self.model.epoch + ahead)
         one = instruction(run, seq, epoch, effect)
         digest += effect
         expected = self.model.verdict(one, digest)
@@ -136,11 +145,13 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal = self.open()
         assert self.journal.recovered == (self.in_hand is not None)
         self.in_hand = None
+        self.model.highest_read = {}
         self.model.lose_all()
 
     @precondition(lambda self: self.in_hand is None)
-    @rule(run=st.sampled_from(RUNS), epoch=st.integers(1, 6))
-    def run_ends(self, run: str, epoch: int) -> None:
+    @rule(run=ASKED_RUNS, ahead=AHEAD)
+    def run_ends(self, run: str, ahead: int) -> None:
+        run, epoch = run or self.model.epoch_run or RUNS[0], max(1, self.model.epoch + ahead)
         self.journal.end(run, epoch)
         self.model.end(run, epoch)
 

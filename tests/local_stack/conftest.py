@@ -1,4 +1,4 @@
-"""What the local stack's tests share: a folder and ports of their own, and the certainty that nothing is left behind."""
+"""What the local stack's tests share: a folder and ports of their own, and a look at what is left behind."""
 
 from __future__ import annotations
 

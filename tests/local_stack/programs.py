@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local.console_lines import StackError, fail
@@ -19,6 +21,7 @@ from deploy.local.processes import Process
 from deploy.local.settings import read_settings
 
 FAMILY = (sys.executable, "-c", "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True).wait()")
+MISSING = ("/nowhere/program",)
 FAILS = (sys.executable, "-c", "raise SystemExit(3)")
 
 
@@ -29,15 +32,15 @@ def main(name: str) -> int:
     if name == "stack":
         return guarded(lambda: _launch(with_servers=True, argv=FAMILY))
     if name == "half-way":
-        return guarded(lambda: _launch(with_servers=True, argv=FAILS))
+        return guarded(lambda: _launch(with_servers=True, argv=MISSING))
     raise SystemExit(f"no program {name}")
 
 
-def start(name: str, env: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a program from a test; its output is a pipe."""
-    command = [sys.executable, "-m", "tests.local_stack.programs", name]
-    return subprocess.Popen(
-        command,
+@contextmanager
+def running(name: str, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a program during a test; its output is a pipe. Killed at the end, in case the test did not."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.local_stack.programs", name],
         env=env,
         cwd=Path(__file__).resolve().parents[2],
         stdin=subprocess.DEVNULL,
@@ -45,6 +48,11 @@ def start(name: str, env: dict[str, str]) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def _launch(*, with_servers: bool, argv: tuple[str, ...]) -> int:
@@ -64,10 +72,6 @@ def _launch(*, with_servers: bool, argv: tuple[str, ...]) -> int:
     finally:
         launcher.stop()
     return 0
-
-
-def _ready(argv: tuple[str, ...]) -> str | None:
-    return None if argv == FAMILY else "/readyz"
 
 
 if __name__ == "__main__":

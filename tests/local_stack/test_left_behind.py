@@ -15,12 +15,12 @@ import pytest
 from deploy.local.guardian import descendants
 from deploy.local.processes import marked
 from tests.local_stack.conftest import kill, launcher_below, nothing_left, wait_for, wait_line
-from tests.local_stack.programs import start
+from tests.local_stack.programs import running
 
 
 @pytest.mark.parametrize("victims", ["guardian", "launcher", "both"])
 def test_kill_9_leaves_nothing(victims: str, home: Path, env: dict[str, str]) -> None:
-    with start("guarded", env) as child:
+    with running("guarded", env) as child:
         assert "everything is ready" in wait_line(child, "everything is ready")
         launcher = launcher_below(child.pid)
         assert wait_for(lambda: len(marked(f"{home}#")) == 4)
@@ -33,14 +33,14 @@ def test_kill_9_leaves_nothing(victims: str, home: Path, env: dict[str, str]) ->
             assert nothing_left(home)
             assert descendants(child.pid) == []
     if victims == "both":
-        with start("guarded", env) as again:
+        with running("guarded", env) as again:
             assert "killed 2 processes that an earlier start had left behind" in wait_line(again, "everything is ready")
             again.send_signal(signal.SIGTERM)
         assert nothing_left(home)
 
 
 def test_a_request_to_end_stops_everything_and_gives_0(home: Path, env: dict[str, str]) -> None:
-    with start("guarded", env) as child:
+    with running("guarded", env) as child:
         wait_line(child, "everything is ready")
         rows = json.loads((home / "run" / "processes.json").read_text())
         assert {row["instance"] for row in rows} == {"family-1", "second-1"}
@@ -52,10 +52,11 @@ def test_a_request_to_end_stops_everything_and_gives_0(home: Path, env: dict[str
 
 
 def test_a_second_launcher_on_the_same_folder_is_refused(home: Path, env: dict[str, str]) -> None:
-    with start("guarded", env) as first:
+    with running("guarded", env) as first:
         wait_line(first, "everything is ready")
+        assert wait_for(lambda: len(marked(f"{home}#")) == 4)
         before = sorted(marked(f"{home}#"))
-        with start("guarded", env) as second:
+        with running("guarded", env) as second:
             assert f"a stack runs already on {home}" in wait_line(second, "a stack runs already")
             assert second.wait(timeout=30) == 1
         assert sorted(marked(f"{home}#")) == before
@@ -67,7 +68,7 @@ def test_a_second_launcher_on_the_same_folder_is_refused(home: Path, env: dict[s
 
 
 def test_kill_9_leaves_no_broker_and_no_database(home: Path, env: dict[str, str]) -> None:
-    with start("stack", env) as child:
+    with running("stack", env) as child:
         said = wait_line(child, "everything is ready")
         assert "everything is ready" in said, said
         names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in marked(f"{home}#")}
@@ -78,9 +79,9 @@ def test_kill_9_leaves_no_broker_and_no_database(home: Path, env: dict[str, str]
 
 
 def test_a_start_that_fails_half_way_leaves_nothing(home: Path, env: dict[str, str]) -> None:
-    with start("half-way", env) as child:
+    with running("half-way", env) as child:
         said = wait_line(child, "no line says this")
-        assert "second-1 does not get ready" in said
+        assert "second-1 can't be started" in said, said
         assert child.wait(timeout=30) == 1
     assert nothing_left(home)
     assert not (home / "run" / "processes.json").exists()

@@ -123,4 +123,5 @@ def test_large_logs_are_moved_aside_and_three_are_kept(tmp_path: Path) -> None:
             file.truncate(LOG_SIZE_BYTES_MAX)
         rotate(log)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.log.1", "one.log.2", "one.log.3"]
-    assert (tmp_path / "one.log.1").open("rb").read(1) == b"4"
+    with (tmp_path / "one.log.1").open("rb") as newest:
+        assert newest.read(1) == b"4"

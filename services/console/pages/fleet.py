@@ -104,7 +104,7 @@ def _fleet(visit: Visit, workers: list[dict[str, Any]]) -> Html:
         "",
     )
     empty = _("No robot is authorised yet: start an agent, it will ask here.")
-    return table(columns, rows, empty, classes=("", "", "", "", "", "", "num", "num", "", "acts"))
+    return table(columns, rows, empty, classes=("keep", "", "keep", "", "", "keep", "num", "num", "", "acts"))
 
 
 def _name(worker: dict[str, Any]) -> Html:

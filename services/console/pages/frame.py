@@ -59,6 +59,7 @@ def draw_frame(visit: Visit, section: str) -> None:
     _ = visit.text
     ui.page_title("Regente")
     ui.add_head_html('<link rel="stylesheet" href="/static/console.css">' + _ZONE_SCRIPT)
+    ui.colors(primary="#0f766e", positive="#15803d", negative="#b91c1c", warning="#a15c07", info="#1d5fa8")
     dark = ui.dark_mode(visit.viewer.dark)
     with ui.left_drawer(value=True, fixed=True, bordered=False).props("width=200 breakpoint=700").classes("menu"):
         ui.html(tag("a", tag("span", class_="mark"), "Regente", href="/", class_="brand"), sanitize=False)
@@ -88,10 +89,10 @@ def _draw_user(visit: Visit, dark: Any) -> None:
 
     with ui.column().classes("user"):
         with ui.row().classes("tools"):
-            ui.button(icon="contrast", on_click=change_light).props("flat round dense size=sm").tooltip(
+            ui.button(icon="contrast", color=None, on_click=change_light).props("flat round dense size=sm").tooltip(
                 _("Light or dark")
             )
-            with ui.button(icon="translate").props("flat round dense size=sm").tooltip(_("Language")), ui.menu():
+            with ui.button(icon="translate", color=None).props("flat round dense size=sm").tooltip(_("Language")), ui.menu():
                 for code, name in LANGUAGES.items():
                     ui.menu_item(name, on_click=lambda code=code: change_language(code))
             form = tag(

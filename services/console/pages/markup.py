@@ -95,6 +95,12 @@ def facts(rows: Iterable[tuple[str, Any]]) -> Html:
     return tag("dl", [(tag("dt", name), tag("dd", value)) for name, value in shown], class_="facts")
 
 
+def strip(rows: Iterable[tuple[str, Any]]) -> Html:
+    """As facts, beside each other."""
+    shown = [(name, value) for name, value in rows if value not in (None, "", [], {})]
+    return tag("div", [tag("div", tag("i", name), value) for name, value in shown], class_="strip")
+
+
 def code(value: Any) -> Html:
     """A value as JSON."""
     return tag("pre", json.dumps(value, ensure_ascii=False, indent=2, default=str), class_="code")
@@ -107,7 +113,7 @@ def seconds(value: float | None) -> str:
     if value < 1:
         return f"{value * 1000:.0f} ms"
     if value < 60:
-        return f"{value:.1f} s"
+        return f"{round(value, 1):g} s"
     for unit, size_s in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if value >= size_s:
             return f"{value / size_s:.0f} {unit}"

@@ -37,16 +37,18 @@ async def build(visit: Visit) -> None:
     heading(_("Overview"))
     tiles = Live(classes="tiles")
     with ui.element("div").classes("columns"):
-        with card(_("Queue by workflow")).classes("wide"):
-            queue = Live()
-        with card(_("Robots")):
-            robots = Live()
-        with card(_("Last runs")).classes("wide"):
-            runs = Live()
-        with card(_("Health")):
-            health = Live()
-        with card(_("Last failures")).classes("wide"):
-            failures = Live()
+        with ui.element("div").classes("wide"):
+            with card(_("Queue by workflow")):
+                queue = Live()
+            with card(_("Last runs")):
+                runs = Live()
+            with card(_("Last failures")):
+                failures = Live()
+        with ui.element("div"):
+            with card(_("Robots")):
+                robots = Live()
+            with card(_("Health")):
+                health = Live()
 
     async def refresh() -> None:
         context, viewer = visit.context, visit.viewer

@@ -9,7 +9,7 @@ from nicegui import ui
 from services.console.core.access import Role
 from services.console.pages.evidence import Lightbox, thumbnails
 from services.console.pages.frame import add_page, card, heading
-from services.console.pages.markup import Html, code, facts, link, mono, seconds, tag
+from services.console.pages.markup import Html, code, facts, link, mono, seconds, strip, tag
 from services.console.pages.script import script_view
 from services.console.pages.texts import state, words
 from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
@@ -160,7 +160,7 @@ def _head(visit: Visit, run: dict[str, Any]) -> Html:
     ]
     end = run.get("end") or {}
     worker = run.get("worker")
-    return facts(
+    return strip(
         [
             (_("State"), state(_, run["state"])),
             (

@@ -43,18 +43,21 @@ async def build(visit: Visit) -> None:
     buttons = _draw_decision(visit, task)
     box = Lightbox(visit)
     with ui.element("div").classes("columns"):
-        with card(_("Where it stands")).classes("wide"):
-            standing = Live()
-        with card(_("Evidence")):
-            pictures = Live(box.on_click)
-        with card(_("History")).classes("wide"):
-            history = Live()
-        with card(_("Runs")):
-            runs = Live()
-        with card(_("Input")):
-            ui.html(code(document.get("input")), sanitize=False)
-        with card(_("Result")):
-            result = Live()
+        with ui.element("div").classes("wide"):
+            with card(_("Where it stands")):
+                standing = Live()
+            with card(_("History")):
+                history = Live()
+            with ui.element("div").classes("pair"):
+                with card(_("Input")):
+                    ui.html(code(document.get("input")), sanitize=False)
+                with card(_("Result")):
+                    result = Live()
+        with ui.element("div"):
+            with card(_("Evidence")):
+                pictures = Live(box.on_click)
+            with card(_("Runs")):
+                runs = Live()
 
     async def refresh() -> None:
         found = await get_task(visit.context, visit.viewer, task)

@@ -72,7 +72,7 @@ def test_every_answer_is_a_documented_one(
     api: Any, headers: dict[str, str], known: dict[str, str], method: str, path: str, mode: GenerationMode
 ) -> None:
     @settings(
-        max_examples=20,
+        max_examples=12,
         deadline=None,
         derandomize=True,
         database=None,

@@ -6,10 +6,11 @@ import asyncio
 import base64
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
@@ -66,16 +67,16 @@ class World:
         await service.mongo.close()
 
     async def publish(self, name: str = "tax", *, max_tasks: int = 10, settings: dict[str, Any] | None = None,
-                      input: dict[str, Any] | None = None, number: int = 1, account: str = ACCOUNT) -> None:  # fmt: skip
+                      input: dict[str, Any] | None = None, number: int = 1) -> None:  # fmt: skip
         """Publish a version of a workflow."""
-        id = f"{account}/{name}"
+        id = f"{ACCOUNT}/{name}"
         await self.mongo["versions"].insert_one(
             {
-                "_id": f"{id}/{number}", "account": account, "workflow": name, "number": number, "input": input or {},
+                "_id": f"{id}/{number}", "account": ACCOUNT, "workflow": name, "number": number, "input": input or {},
                 "scenarios": [{"name": "only", "max_tasks": max_tasks, "worker": True, "script": "a.py"}],
             }
         )  # fmt: skip
-        fields = {"account": account, "name": name, "current": number, "settings": settings or {}}
+        fields = {"account": ACCOUNT, "name": name, "current": number, "settings": settings or {}}
         await self.mongo["workflows"].update_one({"_id": id}, {"$set": fields}, upsert=True)
 
     async def robot(self, n: int = 1, **fields: Any) -> str:
@@ -84,14 +85,17 @@ class World:
         await self.mongo["workers"].insert_one(
             {
                 "_id": id, "schema_version": 1, "addresses": [id], "name": f"robot {n}", "os": "", "agent_version": "",
-                "drivers": [], "account": None, "key_hash": "", "authorisation": "authorised", "grant": 1, "doubt": None,
+                "drivers": [], "account": None, "key_hash": "", "authorisation": "authorised", "grant": 1,
+                "doubt": None,
                 "connected": True, "status": "waiting", "mode": "run", "epoch": 0, "run": None, "journal": None,
                 "session": None, "sessions_gone": [], "seen": {}, "enrolled_at": now(), "op": "", **fields,
             }
         )  # fmt: skip
         return id
 
-    async def tasks(self, count: int = 1, *, workflow: str = "tax", priority: int | None = None, **fields: Any) -> list[str]:
+    async def tasks(
+        self, count: int = 1, *, workflow: str = "tax", priority: int | None = None, **fields: Any
+    ) -> list[str]:
         """Tasks as the collector inserts them."""
         at, at_us = now(), now_us()
         documents = [
@@ -147,7 +151,8 @@ class World:
         at = now()
         handed = {"to": "scheduler", "what": "finished", "since": at, "due_at": at, "claims": 0} if pending else None
         await self.mongo["runs"].update_one(
-            {"_id": run}, {"$set": {"state": state, "finished_at": at, "pending": handed, "end": {"reason": "completed"}}}
+            {"_id": run},
+            {"$set": {"state": state, "finished_at": at, "pending": handed, "end": {"reason": "completed"}}},
         )
 
     async def return_task(self, task: str, what: str, **more: Any) -> None:
@@ -171,17 +176,33 @@ async def scheduler_mongo(servers: Any) -> AsyncIterator[Mongo]:
     await mongo.close()
 
 
+@pytest.fixture(scope="session")
+def scheduler_amqp(servers: Any) -> Iterator[str]:
+    """One virtual host for these tests, its queues emptied before each: making quorum queues takes longer than most."""
+    vhost = f"test-scheduler-{uuid.uuid4().hex[:8]}"
+    rights = {"configure": ".*", "write": ".*", "read": ".*"}
+    with httpx.Client(base_url=servers.amqp_admin, timeout=20) as admin:
+        admin.put(f"/api/vhosts/{vhost}").raise_for_status()
+        user = urlsplit(servers.amqp).username
+        admin.put(f"/api/permissions/{vhost}/{user}", json=rights).raise_for_status()
+        yield urlunsplit(urlsplit(servers.amqp)._replace(path=f"/{vhost}"))
+        admin.delete(f"/api/vhosts/{vhost}")
+
+
 @pytest.fixture
-async def world(scheduler_mongo: Mongo, amqp_url: str, amqp_admin_url: str, mongo_url: str) -> AsyncIterator[World]:
+async def world(scheduler_mongo: Mongo, scheduler_amqp: str, servers: Any) -> AsyncIterator[World]:
     """An empty world."""
     for collection in COLLECTIONS:
         await scheduler_mongo[collection].delete_many({})
     settings = {
-        "amqp_url": amqp_url, "amqp_admin_url": amqp_admin_url, "mongo_url": mongo_url, "mongo_db": scheduler_mongo.db.name,
-        "master_key": MASTER_KEY, "silent_s": 600, "zombie_sweep_s": 0.3, "dispatch_sweep_s": 0.5,
+        "amqp_url": scheduler_amqp, "amqp_admin_url": servers.amqp_admin, "mongo_url": servers.mongo,
+        "mongo_db": scheduler_mongo.db.name, "master_key": MASTER_KEY, "silent_s": 600, "zombie_sweep_s": 0.3,
+        "dispatch_sweep_s": 0.5,
     }  # fmt: skip
-    broker = Broker([amqp_url], instance=f"test-{os.getpid()}", topology=service_queues())
+    broker = Broker([scheduler_amqp], instance=f"test-{os.getpid()}", topology=service_queues())
     await broker.start()
+    for queue in service_queues():
+        await broker.purge(queue.name)
     made = World(scheduler_mongo, broker, settings)
     yield made
     for service in list(made.schedulers):

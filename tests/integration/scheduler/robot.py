@@ -1,4 +1,4 @@
-"""A robot for tests, as far as the scheduler sees it: it enrols over HTTP, logs in to the real broker, beats, and logs."""
+"""A robot for tests, as the scheduler sees it: it enrols over HTTP, logs in to the real broker, beats, and logs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class Robot:
         await self.send(
             f"heartbeat.{self.worker}",
             WorkerHeartbeat(
-                worker=worker or self.worker, session=self.session, beat=self.beats, driver="ready", run=run, epoch=epoch,
+                worker=worker or self.worker, session=self.session, beat=self.beats, driver="ready", run=run,
+                epoch=epoch,
                 journal=JournalPosition(id=self.journal, counter=self.counter), **fields,
             ),
         )  # fmt: skip
@@ -93,7 +94,9 @@ class Robot:
         """Publish in its own name."""
         body = encode(message, id=uuid7(), sent_at=now(), sender=self.worker)
         await self.on_channel(
-            lambda channel: channel.basic_publish(WORKERS, key, body, pika.BasicProperties(user_id=worker_user(self.worker)))
+            lambda channel: channel.basic_publish(
+                WORKERS, key, body, pika.BasicProperties(user_id=worker_user(self.worker))
+            )
         )
 
     async def on_channel(self, act: Callable[[BlockingChannel], Any]) -> Any:

@@ -194,7 +194,9 @@ async def test_waiting_tasks_say_why(world: World) -> None:
     assert await why(first) == "no robot is authorised for its account"
     robot = await world.robot(connected=False)
     assert await why(first) == "the authorised robot is not connected"
-    await world.mongo["workers"].update_one({"_id": robot}, {"$set": {"connected": True, "run": "r", "status": "running"}})
+    await world.mongo["workers"].update_one(
+        {"_id": robot}, {"$set": {"connected": True, "run": "r", "status": "running"}}
+    )
     assert await why(first) == "it is the next one; the only robot is busy"
     assert await why(last) == "behind more than 1000 others; the only robot is busy"
     await world.tasks(2, workflow="tax", priority=5)

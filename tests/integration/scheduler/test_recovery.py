@@ -1,4 +1,4 @@
-"""What comes back: returned tasks, ended runs, zombies of every kind, cancelled tasks. Nothing is lost, nothing is repeated unasked."""
+"""What comes back: returned tasks, ended runs, zombies, cancelled tasks. Nothing is lost, nothing repeated unasked."""
 
 from __future__ import annotations
 
@@ -262,8 +262,9 @@ async def test_holding_and_releasing(world: World) -> None:
 async def test_requests_are_found_without_their_hints(world: World) -> None:
     (task,) = await world.tasks()
     document = {
-        "_id": "cmd_lost_hint", "schema_version": 1, "kind": "task.cancel", "to": "scheduler", "target": task, "args": {},
-        "by": "ana", "state": "pending", "reason": None, "claims": 0, "created_at": now(), "due_at": ago(seconds=1),
+        "_id": "cmd_lost_hint", "schema_version": 1, "kind": "task.cancel", "to": "scheduler", "target": task,
+        "args": {}, "by": "ana",
+        "state": "pending", "reason": None, "claims": 0, "created_at": now(), "due_at": ago(seconds=1),
     }  # fmt: skip
     await world.mongo["commands"].insert_one(document)
     await world.scheduler()

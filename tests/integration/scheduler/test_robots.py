@@ -68,7 +68,11 @@ async def test_a_robot_is_admitted_by_a_person_and_gets_work(world: World, robot
     await until(running)
     worker = await world.worker(WORKER)
     assert worker["seen"]["run"] == run["_id"]
-    assert (worker["authorised_by"], worker["grant"], worker["journal"]) == ("ana", 1, {"id": "journal-1", "counter": 1})
+    assert (worker["authorised_by"], worker["grant"], worker["journal"]) == (
+        "ana",
+        1,
+        {"id": "journal-1", "counter": 1},
+    )
     actions = [entry["action"] async for entry in world.mongo["audit"].find({"target": WORKER})]
     assert actions == ["worker.authorise.done"]
 
@@ -174,7 +178,8 @@ async def test_another_key_is_refused_and_cuts_the_robot_off(world: World, robot
 @pytest.mark.parametrize(
     "fields",
     [
-        {"worker": "00:15:5d:01:02:0a"}, {"key": "short"}, {"journal": {"id": "j"}}, {"journal": {"id": "j", "counter": 2**60}},
+        {"worker": "00:15:5d:01:02:0a"}, {"key": "short"}, {"journal": {"id": "j"}},
+        {"journal": {"id": "j", "counter": 2**60}},
         {"name": "n" * 300}, {"addresses": ["00155d01020a"] * 100}, {"session": ""}, {"drivers": "browser"},
     ],
 )  # fmt: skip
@@ -204,7 +209,7 @@ def _settings(world: World, **settings: Any) -> SchedulerSettings:
 
 
 async def test_a_wiped_broker_is_rebuilt(world: World, robot: Robot, amqp_admin_url: str) -> None:
-    """The virtual host is deleted with everything in it, and so is the robot's user; then the host comes back, empty."""
+    """The virtual host is deleted with everything in it, and so is the robot's user; it comes back empty."""
     service = await world.scheduler()
     amqp = await _admitted(world, service, robot)
     vhost = amqp["vhost"]

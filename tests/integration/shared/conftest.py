@@ -38,9 +38,9 @@ def wait_until() -> Callable[..., Any]:
     return until
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def own_servers() -> Iterator[Servers]:
-    """A broker and a database for this module alone: other tests' servers stay whole."""
+    """A broker and a database for this folder alone: other tests' servers stay whole."""
     home = read_settings().home
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="regente-faults-"))

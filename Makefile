@@ -24,8 +24,9 @@ up: setup ## start the stack in the background, without the demo
 down: setup ## stop the stack that runs in the background
 	@$(PY) -m deploy.local down
 
-test: parts ## run all tests on a broker and a database of their own
-	@$(PYTEST) tests $(PYTEST_ARGS)
+# Unit tests come first: they fail in seconds.
+test: parts ## run all tests on a broker and a database of their own (TESTS=tests/unit for some)
+	@$(PYTEST) $(or $(TESTS),tests/unit tests) $(PYTEST_ARGS)
 
 lint: setup ## ruff, mypy, the import rules
 	$(PY) -m ruff check .
@@ -41,5 +42,5 @@ docs: setup ## write what is generated: diagrams and tables in ARCHITECTURE.md, 
 	@$(PY) -m docs.generate
 
 requirements: ## pin the packages of requirements*.in anew, with hashes (needs uv)
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" requirements.in -o requirements.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" requirements-dev.in -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" requirements.in -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" requirements-dev.in -o requirements-dev.txt

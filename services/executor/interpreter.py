@@ -10,10 +10,12 @@ nothing, so the session is dropped, never fed again."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -57,6 +59,8 @@ class Stopped:
     is_os: bool
     line: int | None
     """Line of the script, 1-based; none when the call stands in a string of code."""
+    caller: str | None
+    """The script's function that the line stands in."""
 
 
 @dataclass(frozen=True)
@@ -240,8 +244,32 @@ class Session:
             line = None
             if position.filename == "<python-input-0>":
                 line = self._source[: position.start].count(b"\n") + 1
-            return Stopped(str(snapshot.function_name), snapshot.args, snapshot.kwargs, snapshot.is_os_function, line)
+            return Stopped(
+                function=str(snapshot.function_name),
+                args=snapshot.args,
+                kwargs=snapshot.kwargs,
+                is_os=snapshot.is_os_function,
+                line=line,
+                caller=_caller(self._source, line),
+            )
         return Failed("SCRIPT_ERROR", "async functions are not supported in scripts", None, [])
+
+
+def _caller(source: bytes, line: int | None) -> str | None:
+    """Name of the innermost function around a line; a script that was checked parses."""
+    if line is None:
+        return None
+    around = [
+        node
+        for node in ast.walk(_tree(source))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return max(around, key=lambda node: node.lineno).name if around else None
+
+
+@lru_cache(maxsize=64)
+def _tree(source: bytes) -> ast.Module:
+    return ast.parse(source)
 
 
 def _is_import(snapshot: AsyncFunctionSnapshot) -> bool:

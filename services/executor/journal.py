@@ -79,7 +79,7 @@ class Journal:
         sealed = self._store.seal(self.run["_id"], self.seq + 1, dump)
         self.instructions += 1
         return await self._add(
-            Kind.INSTRUCTION, {"instruction": dict(instruction), "script": self._script}, snapshot=sealed
+            Kind.INSTRUCTION, {"instruction": {**instruction, "script": self._script}}, snapshot=sealed
         )
 
     async def add_outcome(

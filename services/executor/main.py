@@ -7,9 +7,6 @@ from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI
-from shared.runtime.http import create_app
-from shared.runtime.service import Service, run
-from shared.runtime.sweeper import Sweeper
 
 from services.executor.api import router
 from services.executor.config import ExecutorSettings
@@ -26,6 +23,9 @@ from shared.contracts.topology import EXECUTOR_HANDOFFS, HANDOFFS, presence_queu
 from shared.errors import RegenteError
 from shared.mongo.lease import Lease, Watch
 from shared.obs.ids import new_id
+from shared.runtime.http import create_app
+from shared.runtime.service import Service, run
+from shared.runtime.sweeper import Sweeper
 
 HANDOFFS_AT_ONCE = 16
 REPLIES_AT_ONCE = 200

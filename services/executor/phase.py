@@ -87,7 +87,7 @@ class PhaseRunner:
                 stopped.function, stopped.args, stopped.kwargs, is_os=stopped.is_os, instruction_s=self._instruction_s
             )
             if isinstance(call, RobotCall):
-                return await self._instruct(session, call, stopped.line)
+                return await self._instruct(session, call, stopped)
         except BadCall as error:
             return await session.throw(ValueError(f"BAD_ARGUMENT: {error}"))
         return await self._serve(session, call, stopped.line)
@@ -114,8 +114,9 @@ class PhaseRunner:
         await asyncio.wait({self._signals.stop}, timeout=seconds)
         return self._stopped_end() or await session.resume(None)
 
-    async def _instruct(self, session: Session, call: RobotCall, line: int | None) -> Turn | PhaseEnd:
+    async def _instruct(self, session: Session, call: RobotCall, stopped: Stopped) -> Turn | PhaseEnd:
         """Store an instruction, send it, and go on with what follows from the reply."""
+        line = stopped.line
         ended = self._stopped_end() or self._cancelled_end(line)
         if ended is not None:
             return ended
@@ -129,7 +130,7 @@ class PhaseRunner:
         plain = arguments.checked(call.args)
         instruction = {
             "name": call.instruction.name, "args": plain, "effect": call.instruction.effect, "commit": call.commit,
-            "timeout_s": call.timeout_s, "line": line,
+            "timeout_s": call.timeout_s, "line": line, "function": stopped.caller,
         }  # fmt: skip
         try:
             entry = await self._journal.add_instruction(instruction, session.dump_stop())

@@ -180,6 +180,7 @@ class RunJob:
             return None
         if document.get("cancel"):
             self.signals.cancelled[task] = document["cancel"]["command"]
+        await self._tools.store.note_task(self.run, task, "running", None)
         timer = self._timer(position.elapsed_s if position else 0.0)
         try:
             result = await self._phase(Phase.TASK, document["input"], task, attempt, position)
@@ -312,6 +313,8 @@ class RunJob:
         if applied:
             OUTCOMES.labels(str(outcome.state)).inc()
             await self._cancelled(task, str(outcome.state))
+        returned = outcome.state == ReturnReason.NOT_STARTED
+        await self._tools.store.note_task(self.run, task, "returned" if returned else "ended", str(outcome.state))
         await self._tell(task, str(outcome.state))
 
     async def _cancelled(self, task: str, state: str) -> None:
@@ -349,6 +352,7 @@ class RunJob:
             outcome = given_back(end, text, setup_failures=failures)
             held_by = {"run": self.run["_id"], "attempt": item["attempt"]}
             if await self._tools.store.end_task(item["task"], held_by, 0, outcome, []):
+                await self._tools.store.note_task(self.run, item["task"], "returned", str(outcome.state))
                 await self._tell(item["task"], str(outcome.state))
 
     async def _finish(self, ended: Mapping[str, Any]) -> None:

@@ -88,6 +88,21 @@ class ExecutorStore:
         if not done.applied:
             raise Superseded(f"run {run['_id']}: token {token} no longer holds it")
 
+    async def note_task(self, run: Mapping[str, Any], task: str, state: str, outcome: str | None) -> None:
+        """Show on the run how one of its tasks stands (the truth about a task is its own document).
+
+        Raises: Superseded when the token isn't the run's any more.
+        """
+        done = await guarded_update(
+            self.mongo["runs"],
+            run["_id"],
+            {"token": run["token"], "tasks.task": task},
+            {"$set": {"tasks.$.state": state, "tasks.$.outcome": outcome, "progressed_at": now()}},
+            op=f"task/{state}/{task}/{run['token']}",
+        )
+        if not done.applied:
+            raise Superseded(f"run {run['_id']}: token {run['token']} no longer holds it")
+
     async def runs_of(self, executor: str) -> list[dict[str, Any]]:
         """Live runs that an executor holds."""
         cursor = self.mongo["runs"].find({"executor": executor, "state": {"$in": sorted(LIVE)}})

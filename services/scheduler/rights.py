@@ -8,8 +8,7 @@ passwords derive from the master key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from services.scheduler.broker_view import BrokerView
 from services.scheduler.core.rights import Plan, plan
@@ -17,16 +16,16 @@ from services.scheduler.store.workers import WorkerStore
 from shared.broker import Broker
 from shared.broker.admin import BrokerAdmin
 from shared.contracts.topology import control_queue, instructions_queue, worker_permissions, worker_user
-from shared.errors import RegenteError
+from shared.errors import RegenteError, TemporaryError
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 from shared.seal import Sealer
 
 AT_ONCE = 16
 """Calls to the management API at the same time."""
-REBUILT = counter(
-    "regente_robot_rights_rebuilt_total", "Robots' broker users or queues that a comparison put right.", ["what"]
-)
+LOOKS_MAX = 5
+"""How often a robot's document may change while the broker is made to follow it."""
+REBUILT = counter("regente_robot_rights_rebuilt_total", "Robots that a comparison let in or shut out.", ["what"])
 
 log = get_logger(__name__)
 
@@ -50,45 +49,33 @@ class Rights:
         """The password of a robot's broker user under one grant."""
         return self._sealer.derive("worker-amqp", f"{worker}:{grant}")
 
-    async def grant(self, worker: str, grant: int) -> None:
-        """Let a robot in.
+    async def follow(self, worker: str) -> None:
+        """Make the broker say about one robot what its document says: let it in, or shut it out.
 
-        Raises: TemporaryError when the broker can't be changed now.
+        People may change their mind meanwhile, and others (another scheduler, the comparison) may be doing the same: whoever
+        was last looks again, so what the broker holds in the end is what the document says.
+        Raises: TemporaryError when the broker can't be changed now; a robot to be shut out may still be connected.
         """
-        user = worker_user(worker)
-        await self._broker.declare(instructions_queue(worker), control_queue(worker))
-        await self._admin.put_user(user, self.password(worker, grant))
-        await self._admin.put_permissions(user, worker_permissions(worker))
+        for _ in range(LOOKS_MAX):
+            grant = await self._workers.grant(worker)
+            if grant is None:
+                await self._shut_out(worker)
+            else:
+                await self._let_in(worker, grant)
+            if await self._workers.grant(worker) == grant:
+                return
+        raise TemporaryError(f"robot {worker} is authorised and revoked faster than the broker follows", delay_s=1.0)
 
-    async def grant_soon(self, worker: str, grant: int) -> None:
-        """Let a robot in now if the broker is there; else the next comparison does."""
+    async def follow_soon(self, worker: str) -> None:
+        """The same, now if the broker is there; else the next comparison does it."""
         try:
-            await self.grant(worker, grant)
+            await self.follow(worker)
         except RegenteError as error:
-            log.warning("robot_grant_put_off", worker=worker, reason=str(error))
-            self._kick()
-
-    async def withdraw(self, worker: str) -> None:
-        """Shut a robot out: its user, then its connections, then its queues.
-
-        Raises: TemporaryError when that can't be done now; the robot may still be connected.
-        """
-        user = worker_user(worker)
-        await self._admin.delete_user(user)
-        await self._admin.close_connections(user)
-        for queue in (instructions_queue(worker), control_queue(worker)):
-            await self._broker.delete_queue(queue.name)
-
-    async def withdraw_soon(self, worker: str) -> None:
-        """Shut a robot out now if the broker is there; else the next comparison does."""
-        try:
-            await self.withdraw(worker)
-        except RegenteError as error:
-            log.warning("robot_withdrawal_put_off", worker=worker, reason=str(error))
+            log.warning("robot_rights_put_off", worker=worker, reason=str(error))
             self._kick()
 
     async def compare(self) -> Plan:
-        """Compare the broker with `workers`, and put right what differs.
+        """Compare the broker with `workers`, and put right what differs; those to be shut out first.
 
         Returns: what differed. Raises: TemporaryError when broker or database don't answer.
         """
@@ -97,41 +84,41 @@ class Rights:
         passwords = {worker: self.password(worker, grant) for worker, grant in grants.items()}
         wanted = {worker: [instructions_queue(worker).name, control_queue(worker).name] for worker in passwords}
         todo = plan(passwords, found, wanted)
-        if todo.empty:
-            return todo
-        current = await self._workers.grants()
-        strays = [queue for queue in todo.drop if queue.split(".")[1] not in current]
-        changed = [w for w in todo.grant if current.get(w) == grants[w]]
-        missing = [w for w in todo.declare if w not in todo.grant and w in current]
-        failures = [
-            *await self._each([w for w in todo.revoke if w not in current], self.withdraw, "revoked"),
-            *await self._each(strays, self._broker.delete_queue, "stray"),
-            *await self._each(changed, lambda w: self.grant(w, grants[w]), "user"),
-            *await self._each(missing, self._declare, "queue"),
-        ]
+        out = sorted({*todo.revoke, *todo.drop})
+        failures = await self._each(out, "out") + await self._each(sorted({*todo.grant, *todo.declare}), "in")
         if failures:
             raise failures[0]
         return todo
 
-    async def _declare(self, worker: str) -> None:
+    async def _let_in(self, worker: str, grant: int) -> None:
+        """Its queues, its user, its permissions."""
+        user = worker_user(worker)
         await self._broker.declare(instructions_queue(worker), control_queue(worker))
+        await self._admin.put_user(user, self.password(worker, grant))
+        await self._admin.put_permissions(user, worker_permissions(worker))
 
-    async def _each(
-        self, names: Sequence[str], work: Callable[[str], Awaitable[Any]], what: str
-    ) -> list[BaseException]:
-        """Do something for many robots, a few at once; trouble with one keeps no other from its turn.
+    async def _shut_out(self, worker: str) -> None:
+        """Its user, then its connections, then its queues."""
+        user = worker_user(worker)
+        await self._admin.delete_user(user)
+        await self._admin.close_connections(user)
+        for queue in (instructions_queue(worker), control_queue(worker)):
+            await self._broker.delete_queue(queue.name)
+
+    async def _each(self, workers: Sequence[str], what: str) -> list[BaseException]:
+        """Follow many robots, a few at once; trouble with one keeps no other from its turn.
 
         Returns: what went wrong.
         """
-        if not names:
+        if not workers:
             return []
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def one(name: str) -> None:
+        async def one(worker: str) -> None:
             async with gate:
-                await work(name)
+                await self.follow(worker)
                 REBUILT.labels(what).inc()
 
-        log.info("robot_rights_rebuilt", what=what, robots=len(names))
-        done = await asyncio.gather(*(one(name) for name in names), return_exceptions=True)
+        log.info("robot_rights_rebuilt", what=what, robots=len(workers))
+        done = await asyncio.gather(*(one(worker) for worker in workers), return_exceptions=True)
         return [error for error in done if error is not None]

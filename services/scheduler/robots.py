@@ -116,7 +116,7 @@ class Robots:
             return Later()
         if done.applied:
             await self._audit(command, {"grant": done.document["grant"]})
-        await self._rights.grant_soon(command["target"], int(done.document["grant"]))
+        await self._rights.follow_soon(command["target"])
         return DONE
 
     async def revoke(self, command: Mapping[str, Any]) -> Outcome:
@@ -125,7 +125,7 @@ class Robots:
         if worker is None:
             return _unknown(command)
         await self._unauthorise(command["target"], None, op=command["_id"])
-        await self._rights.withdraw(command["target"])
+        await self._rights.follow(command["target"])
         if worker["authorisation"] != Authorisation.REVOKED:
             await self._audit(command, {})
         self._kick()
@@ -137,7 +137,7 @@ class Robots:
         if worker is None:
             return DONE if command["claims"] > 0 else _unknown(command)
         await self._unauthorise(command["target"], None, op=command["_id"])
-        await self._rights.withdraw(command["target"])
+        await self._rights.follow(command["target"])
         self._kick()
         if not await self._workers.remove(command["target"]):
             return Later(1.0)
@@ -180,7 +180,7 @@ class Robots:
             await audit(self._mongo, by="scheduler", action="worker.doubt", target=id, account=worker.get("account"),
                         details={"reason": reason})  # fmt: skip
         self._kick()
-        await self._rights.withdraw_soon(id)
+        await self._rights.follow_soon(id)
 
     async def _follow(
         self, worker: Mapping[str, Any] | None, decision: Decision, request: Enrolment, key_hash: str

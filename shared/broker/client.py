@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from shared.broker.consumer import Consumer
 from shared.broker.declaring import declare_all, declare_queue, is_there, message_count
 from shared.broker.delivery import Delivery, Handler
-from shared.broker.errors import BrokerClosed
+from shared.broker.errors import BrokerClosed, Unroutable
 from shared.broker.link import Channel, Link, LoginRefused, open_link
 from shared.broker.publisher import Publisher, outgoing
 from shared.broker.settling import dead_headers, dead_key
@@ -77,6 +77,7 @@ class Broker:
         self._trouble = "not started"
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._repairing = False
         known = frozenset(exchange.name for exchange in EXCHANGES)
         self._confirmed = Publisher(self._link_within, confirms=True, known=known, repair=self._repair)
         self._unconfirmed = Publisher(self._link_within, confirms=False, known=known, repair=self._repair)
@@ -156,6 +157,10 @@ class Broker:
             else:
                 await self._unconfirmed.publish_unconfirmed(message, self._link_now(), self._publish_timeout_s)
             outcome = "published"
+        except Unroutable as error:
+            if not self._repairing:
+                raise
+            raise TemporaryError(f"exchanges and queues are just being declared again: {error}") from error
         finally:
             _published.labels(exchange, outcome).inc()
 
@@ -360,9 +365,17 @@ class Broker:
         return self._live
 
     def _repair(self) -> None:
-        """An exchange of ours is gone: declare all again."""
-        if self._live is not None and self._live.is_open:
-            self._spawn(declare_all(self._live, self._topology))
+        """An exchange of ours is gone: declare all again. Until that is done, nothing counts as unroutable."""
+        link = self._live
+        if link is not None and link.is_open and not self._repairing:
+            self._repairing = True
+            self._spawn(self._declare_again(link))
+
+    async def _declare_again(self, link: Link) -> None:
+        try:
+            await declare_all(link, self._topology)
+        finally:
+            self._repairing = False
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -382,11 +395,8 @@ class Broker:
         return Queue(name=name, reader="")
 
     async def _bury(self, queue: Queue, delivery: Delivery, reason: str) -> bool:
-        """Put a message in its dead-letter queue with the reason; True when it is safe there, or there is none."""
-        key = dead_key(queue)
-        if key is None:
-            _log.warning("message dropped: its queue has no dead-letter queue", queue=queue.name, reason=reason)
-            return True
+        """Put a message in its queue's dead-letter queue with the reason; True when it is safe there."""
+        key = str(dead_key(queue))
         try:
             await self.publish(DEAD, key, delivery.body, mandatory=True, headers=dead_headers(delivery, reason))
         except RegenteError as error:

@@ -18,7 +18,7 @@ from typing import Any
 from shared.broker.delivery import Delivery, Handler
 from shared.broker.errors import ChannelClosed
 from shared.broker.link import Channel, Link
-from shared.broker.settling import Action, Verdict, handle
+from shared.broker.settling import Action, Verdict, dead_key, handle
 from shared.contracts.topology import Queue
 from shared.errors import RegenteError, TemporaryError
 from shared.obs.ids import uuid7
@@ -169,16 +169,22 @@ class Consumer:
         if verdict.action is Action.ACK:
             channel.tell("basic_ack", tag)
         elif verdict.action is Action.DEAD:
-            if not channel.is_open:
-                return
-            if await self._bury(self.queue, delivery, verdict.reason):
-                channel.tell("basic_ack", tag)
-            else:
-                await asyncio.sleep(DEAD_LETTER_PAUSE_S)
-                channel.tell("basic_nack", tag, requeue=True)
+            await self._settle_dead(channel, tag, delivery, verdict.reason)
         else:
             if verdict.delay_s > 0:
                 await asyncio.wait({channel.closed}, timeout=verdict.delay_s)
+            channel.tell("basic_nack", tag, requeue=True)
+
+    async def _settle_dead(self, channel: Channel, tag: int, delivery: Delivery, reason: str) -> None:
+        """By hand where the dead-letter queue is known, because then it says why; else as the broker is set up."""
+        if not channel.is_open:
+            return
+        if dead_key(self.queue) is None:
+            channel.tell("basic_reject", tag, requeue=False)
+        elif await self._bury(self.queue, delivery, reason):
+            channel.tell("basic_ack", tag)
+        else:
+            await asyncio.sleep(DEAD_LETTER_PAUSE_S)
             channel.tell("basic_nack", tag, requeue=True)
 
 

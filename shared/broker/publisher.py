@@ -19,10 +19,11 @@ import pika
 
 from shared.broker.errors import NOT_FOUND, ChannelClosed, Unroutable
 from shared.broker.link import WRITE_BUFFER_BYTES_MAX, Channel, Link
-from shared.errors import TemporaryError
+from shared.errors import ErrorCode, PermanentError, TemporaryError
 from shared.obs.ids import uuid7
 
 OUTSTANDING_MAX = 4_000
+ROUTING_KEY_BYTES_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ def outgoing(
     expiration_ms: int | None,
     headers: dict[str, Any] | None,
 ) -> Outgoing:
-    """Dress a body in AMQP properties."""
+    """Dress a body in AMQP properties.
+
+    Raises: PermanentError when the routing key is longer than AMQP allows.
+    """
+    if len(routing_key.encode()) > ROUTING_KEY_BYTES_MAX:
+        raise PermanentError(ErrorCode.TOO_LARGE, f"a routing key has at most {ROUTING_KEY_BYTES_MAX} bytes")
     properties = pika.BasicProperties(
         content_type="application/json",
         delivery_mode=2 if persistent else 1,
@@ -134,8 +140,6 @@ class Publisher:
 
     def _sent(self, channel: Channel, message: Outgoing) -> asyncio.Future[None]:
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tag += 1
-        self._outstanding[self._tag] = (message, confirmed)
         sent = channel.tell(
             "basic_publish",
             message.exchange,
@@ -146,6 +150,9 @@ class Publisher:
         )
         if not sent:
             confirmed.set_exception(TemporaryError("the channel closed"))
+            return confirmed
+        self._tag += 1  # only now: what could not be encoded was not sent, and the broker does not count it
+        self._outstanding[self._tag] = (message, confirmed)
         return confirmed
 
     def _on_confirm(self, frame: Any) -> None:

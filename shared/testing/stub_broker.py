@@ -210,15 +210,17 @@ class StubConsumer:
         if verdict.action is Action.REQUEUE:
             queue.requeue(tag)
             return
+        if verdict.action is Action.DEAD and dead_key(self.queue) is None:
+            queue.reject(tag)
+            return
         if verdict.action is Action.DEAD:
             self._bury(delivery, verdict.reason)
         queue.ack(tag)
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
-        key = dead_key(self.queue)
-        if key is not None:
-            headers = dead_headers(delivery, reason)
-            self._broker.server.publish(StubMessage(DEAD, key, delivery.body, headers), mandatory=False)
+        headers = dead_headers(delivery, reason)
+        letter = StubMessage(DEAD, str(dead_key(self.queue)), delivery.body, headers)
+        self._broker.server.publish(letter, mandatory=False)
 
 
 class StubBroker:

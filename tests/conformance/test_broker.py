@@ -159,6 +159,16 @@ async def test_temporary_error_brings_the_message_again(brokers, wait_until, que
     await wait_until(lambda: _empty(broker, f"{queue.name}.dead"))
 
 
+async def test_refused_message_of_a_queue_that_only_the_broker_knows(brokers, wait_until) -> None:
+    broker, dead = await brokers.connect(topology=(dead_queue("quorum"),)), Inbox()
+    await broker.declare(QUORUM)
+    await broker.consume("quorum", Inbox(PermanentError(ErrorCode.NOT_FOUND, "no such run")), decode=False)
+    await broker.consume("quorum.dead", dead, decode=False)
+    await broker.publish("", "quorum", b"x")
+    await wait_until(lambda: dead.messages)
+    assert dead.deliveries[0].headers["x-first-death-reason"] == "rejected"
+
+
 async def test_poison_is_dead_after_the_delivery_limit(brokers, wait_until) -> None:
     broker, dead = await brokers.connect(topology=ALL), Inbox()
     inbox = Inbox(*(RuntimeError("poison") for _ in range(20)))

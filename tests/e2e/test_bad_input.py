@@ -160,7 +160,8 @@ def test_replies_that_make_no_sense_are_dead_letters(stack: Stack, robot_channel
         lambda channel: channel.basic_publish("regente.handoffs", "run.opened", b"x"),
         lambda channel: channel.basic_publish("regente.workers", "reply.02005e000002.executor-1", b"x"),
         lambda channel: channel.queue_declare("mine"),
-        lambda channel: channel.queue_declare("worker.02005e000002.instructions", passive=True),
+        lambda channel: channel.queue_purge("worker.02005e000002.instructions"),
+        lambda channel: channel.basic_get("worker.02005e000002.control"),
         lambda channel: list(channel.consume("worker.02005e000002.instructions", inactivity_timeout=1)),
     ],
 )

@@ -62,9 +62,7 @@ def _launch(*, with_servers: bool, argv: tuple[str, ...]) -> int:
         launcher.prepare({})
         if with_servers:
             launcher.start_servers()
-        launcher.add(
-            [Process("family-1", "family", FAMILY), Process("second-1", "second", argv, port=1, ready=_ready(argv))]
-        )
+        launcher.add([Process("family-1", "family", FAMILY), Process("second-1", "second", argv)])
         print("everything is ready", flush=True)
         launcher.stay_up()
     except StackError as error:

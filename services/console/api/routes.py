@@ -76,4 +76,4 @@ def allowed_methods(path: str) -> set[str]:
     """The methods of the API's routes that match a path."""
     below = path.removeprefix(PREFIX)
     routes = [route for module in MODULES for route in module.router.routes if isinstance(route, APIRoute)]
-    return {method for route in routes if route.path_regex.match(below) for method in route.methods}
+    return {method for route in routes if route.path_regex.match(below) for method in route.methods or ()}

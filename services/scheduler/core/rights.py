@@ -41,7 +41,7 @@ class Plan:
     revoke: tuple[str, ...]
     """Users to delete, with their connections."""
     drop: tuple[str, ...]
-    """Queues of robots that may not work."""
+    """Robots that may not work and still have queues."""
 
     @property
     def empty(self) -> bool:
@@ -63,7 +63,7 @@ def plan(passwords: Mapping[str, str], found: Found, queues_of: Mapping[str, Ite
         or users[worker] not in found.permitted
         or not password_matches(password, found.users[users[worker]])
     ]
-    stray = [name for name in found.queues if (match := WORKER_QUEUE.match(name)) and match[1] not in passwords]
+    stray = {match[1] for name in found.queues if (match := WORKER_QUEUE.match(name))} - set(passwords)
     return Plan(
         grant=tuple(sorted(grant)),
         declare=tuple(sorted(w for w in passwords if not set(queues_of[w]) <= found.queues)),

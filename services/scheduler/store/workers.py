@@ -80,6 +80,13 @@ class WorkerStore:
         cursor = self._mongo["workers"].find(query, {"grant": 1}).limit(ROBOTS_MAX)
         return {worker["_id"]: int(worker["grant"]) async for worker in cursor}
 
+    async def grant(self, id: str) -> int | None:
+        """A robot's grant, or none when it may not work (or is not there)."""
+        worker = await self._mongo["workers"].find_one({"_id": id}, {"authorisation": 1, "grant": 1})
+        if worker is None or worker["authorisation"] != Authorisation.AUTHORISED:
+            return None
+        return int(worker["grant"])
+
     async def free(self, limit: int) -> list[dict[str, Any]]:
         """Robots that may be given a run now, those with the fewest reservations so far first."""
         query = {

@@ -68,7 +68,10 @@ class Site:
 def site(servers: Any, folder: Path) -> Iterator[Site]:
     """A bootstrapped console with the accounts acme and other, and a user of each kind."""
     with ground(servers.amqp, servers.amqp_admin, servers.mongo) as made:
-        instance = launch("console", made, folder, REGENTE_COMMAND_WAIT_S="1.5")
+        silent = {
+            f"REGENTE_{name}_URL": "http://127.0.0.1:9" for name in ("COLLECTOR", "SCHEDULER", "EXECUTOR", "DELIVERY")
+        }
+        instance = launch("console", made, folder, REGENTE_COMMAND_WAIT_S="1.5", **silent)
         try:
             admin = bootstrap(instance.env, folder / "admin.json", instance.url)
             wait_ready(instance)

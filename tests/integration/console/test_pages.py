@@ -146,7 +146,7 @@ def test_held_task_is_settled_with_the_evidence_beside(console: Site, browser: B
     put_evidence(console, "run_x", task, 9, "last screen")
     with browsing.visiting(browser, console, "otto") as page, answer_commands(console) as commands:
         page.goto("/tasks?state=held")
-        page.locator("tr", has_text="settle-me").get_by_role("link", name="Settle").click()
+        page.locator("tr", has_text="settle-me").get_by_role("link", name="Settle", exact=True).click()
         expect(page.locator(".part", has_text="Where it stands")).to_contain_text("took effect")
         expect(page.locator("figure", has_text="last screen").locator("img")).to_be_visible()
         page.get_by_label("Why (kept in its history)").fill("the portal shows it")

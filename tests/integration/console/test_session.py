@@ -71,7 +71,9 @@ def test_everything_below_api_answers_with_problems(console: Site) -> None:
         ("PUT", "/api/v1/tasks", 405),
         ("POST", "/api/v1/session", 400),
     ]:
-        answer = httpx.request(method, console.url + path, content=b"{broken" if method == "POST" else None)
+        content = b"{broken" if method == "POST" else None
+        headers = {"Content-Type": "application/json"}
+        answer = httpx.request(method, console.url + path, content=content, headers=headers)
         assert (path, answer.status_code) == (path, status)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == status

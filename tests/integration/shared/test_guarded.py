@@ -99,10 +99,7 @@ async def test_of_concurrent_writers_exactly_one_wins(mongo: Mongo) -> None:
     for token in range(5):
         update = {"$inc": {"token": 1, "n": 1}}
         done = await asyncio.gather(
-            *(
-                guarded_update(mongo["tasks"], "t1", {"token": token}, update, op=f"op{token}-{n}")
-                for n in range(12)
-            )
+            *(guarded_update(mongo["tasks"], "t1", {"token": token}, update, op=f"op{token}-{n}") for n in range(12))
         )
         assert sum(each.applied for each in done) == 1
     assert (await mongo["tasks"].find_one({"_id": "t1"}))["n"] == 5
@@ -123,7 +120,9 @@ async def test_ambiguous_error_ends_in_one_application(mongo: Mongo, error: Exce
 
 async def test_database_that_stays_away_is_temporary(mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded_module, "RETRY_S", 0.3)
-    flaky: Any = Flaky(mongo["tasks"], method="find_one_and_update", error=AutoReconnect("away"), before=True, times=999)
+    flaky: Any = Flaky(
+        mongo["tasks"], method="find_one_and_update", error=AutoReconnect("away"), before=True, times=999
+    )
     with pytest.raises(TemporaryError, match="away"):
         await guarded_update(flaky, "t1", {}, {"$set": {"a": 1}}, op="op1")
 

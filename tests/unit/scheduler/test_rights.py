@@ -32,7 +32,9 @@ def _apply(todo: Plan, found: Found, passwords: dict[str, str]) -> Found:
     users = {name: hash_ for name, hash_ in found.users.items() if name not in {f"worker.{w}" for w in todo.revoke}}
     users |= {f"worker.{worker}": _hash(passwords[worker]) for worker in todo.grant}
     here = (found.here | {f"worker.{w}" for w in todo.grant}) & set(users)
-    queues = (found.queues - set(todo.drop)) | {queue for w in todo.declare for queue in _queues(w)}
+    queues = {queue for queue in found.queues if queue.split(".")[1] not in todo.drop} | {
+        queue for w in todo.declare for queue in _queues(w)
+    }
     return Found(
         users, frozenset(here), (found.permitted | {f"worker.{w}" for w in todo.grant}) & here, frozenset(queues)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from pymongo.errors import (
@@ -28,7 +30,7 @@ def test_only_time_between_looks_counts_up_to_the_cap(looks: list[tuple[float, b
         counter += moved
         since = [] if moved or not since else since
         since.append(at_s)
-        expected = sum(min(b - a, 1.0) for a, b in zip(since, since[1:], strict=False))
+        expected = sum(min(b - a, 1.0) for a, b in pairwise(since))
         assert abs(times.look("x", 1, counter, at_s) - expected) < 1e-6
 
 

@@ -49,7 +49,7 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("REGENTE_MASTER_KEY_FILE", str(path))
     assert read(ServiceSettings, "x").master_key_bytes == b"\xff" * 32
     monkeypatch.setenv("REGENTE_MASTER_KEY_FILE", str(tmp_path / "none"))
-    with pytest.raises(SettingsUnusable, match="REGENTE_MASTER_KEY_FILE: .* can't be read"):
+    with pytest.raises(SettingsUnusable, match=r"REGENTE_MASTER_KEY_FILE: .* can't be read"):
         read(ServiceSettings, "x")
 
 
@@ -85,9 +85,7 @@ def test_wrong_setting_is_one_line_that_names_it(
 def test_process_ends_with_code_2_and_without_a_traceback() -> None:
     program = "from shared.runtime.settings import *; load(ServiceSettings, 'collector')"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), "REGENTE_HTTP_PORT": "x"}
-    ended = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
-    )
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
     lines = ended.stderr.splitlines()
     assert {line.split(":")[1].strip() for line in lines} == {

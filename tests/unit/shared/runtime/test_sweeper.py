@@ -14,7 +14,9 @@ from shared.runtime.sweeper import Sweeper
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while True:
+            if condition():
+                return
             await asyncio.sleep(0.002)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.seal import Sealer, SealBroken
+from shared.seal import SealBroken, Sealer
 
 SEALER = Sealer(bytes(range(32)))
 PLAIN, AAD = b"the plain bytes", b"run_1/00000001"
@@ -54,7 +54,14 @@ def test_same_plain_is_never_sealed_alike() -> None:
 
 
 def test_derived_secrets_are_stable_and_all_different() -> None:
-    contexts = [("worker", "0a/1"), ("worker", "0a/2"), ("blob", "0a/1"), ("worker0", "a/1"), ("a:b", "c"), ("a", "b:c")]
+    contexts = [
+        ("worker", "0a/1"),
+        ("worker", "0a/2"),
+        ("blob", "0a/1"),
+        ("worker0", "a/1"),
+        ("a:b", "c"),
+        ("a", "b:c"),
+    ]
     secrets = [SEALER.derive(*each) for each in contexts]
     assert secrets == [SEALER.derive(*each) for each in contexts]
     assert len(set(secrets)) == len(contexts)

@@ -58,8 +58,7 @@ class Demo:
             submits_before = self._portal.get("/_demo/submits").json()["last"]
             inbox_before = self._inbox.get("/_demo/received").json()
             observed, batch = self._push()
-            held = self._watch(console, observed, batch, submits_before, inbox_before)
-        return held
+            return self._watch(console, observed, batch, submits_before, inbox_before)
 
     def _prepare(self, console: Console) -> None:
         pki = self._settings.pki_folder

@@ -1,8 +1,7 @@
 """Writes what is generated in the papers: state diagrams, the table of edges, the instruction catalogue, the messages.
 
-Called by: `make docs`; tests/architecture fails when what stands in the files is not what this writes. Nothing that can be
-generated is written by hand: the code is the source.
-"""
+Called by: `make docs`; tests/architecture fails when what stands in the files is not what this writes. Nothing that
+can be generated is written by hand: the code is the source."""
 
 from __future__ import annotations
 
@@ -83,9 +82,8 @@ def _instructions() -> str:
         for name, instruction in catalogue().items():
             if name.startswith(f"{module}."):
                 arguments = ", ".join(p.name if p.required else f"{p.name}?" for p in instruction.parameters)
-                rows.append(
-                    f"| `{name}({arguments})` | {instruction.effect} | {instruction.timeout_s:.0f} s | {instruction.title} |"
-                )
+                facts = f"{instruction.effect} | {instruction.timeout_s:.0f} s | {instruction.title}"
+                rows.append(f"| `{name}({arguments})` | {facts} |")
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 

@@ -1,1 +1,2 @@
-"""The services. Each is run as `python -m services.<name>`, owns its part of the data, and imports none of the others."""
+"""The services. Each is run as `python -m services.<name>`, owns its part of the data, and imports none of the
+others."""

@@ -121,8 +121,10 @@ def browser() -> str:
         raise StackError("no Chromium found; install one (as root: apt-get install chromium), then start again")
     say("no browser found: installing Debian's chromium with apt-get (the only thing installed on this machine)")
     with step("installing chromium"):
-        _apt_update()
-        _run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"], "apt-get install chromium")
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"]
+        if not _runs(install):
+            _apt_update()
+            _run(install, "apt-get install chromium")
     return find_browser() or _no_browser()
 
 
@@ -160,7 +162,7 @@ def _fetch_rabbitmq(root: Path) -> None:
 def _download(packages: Sequence[str], folder: Path) -> None:
     """Download Debian packages; the lists are refreshed once when that fails."""
     command = ["apt-get", "download", "-q", *packages]
-    if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0:
+    if not _runs(command, folder):
         _apt_update()
         _run(command, "apt-get download", cwd=folder)
 
@@ -260,6 +262,12 @@ def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def _runs(command: Sequence[str], cwd: Path | None = None) -> bool:
+    """Whether a command succeeds; what it says is dropped, since it is tried again."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=False).returncode == 0
 
 
 def _run(command: list[str], title: str, cwd: Path | None = None) -> None:

@@ -183,6 +183,8 @@ class Servers:
         (data / "rabbitmq.conf").write_text(self._broker_conf(data))
         (data / "definitions.json").write_text(self._definitions())
         (data / "advanced.config").write_text("[].\n")
+        # Erlang asks the system for the node's host name; a small machine may have no /etc/hosts, or name ::1 there.
+        (data / "inetrc").write_text('{host, {127,0,0,1}, ["localhost"]}.\n{lookup, [file, native]}.\n')
         (data / "enabled_plugins").write_text(PLUGINS + "\n")
         links = parts.plugin_links(scripts, data / "plugins", PLUGIN_ROOTS)
         plugins = {"RABBITMQ_PLUGINS_DIR": str(links)} if links else {}
@@ -203,6 +205,7 @@ class Servers:
             "RABBITMQ_DIST_PORT": str(self.ports["broker_dist"]),
             "ERL_EPMD_PORT": str(self.ports["broker_epmd"]),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_INETRC": str(data / "inetrc"),
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1}",
         }

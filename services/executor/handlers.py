@@ -68,7 +68,7 @@ class Handlers:
     async def work_command(self, command: dict[str, Any]) -> None:
         """Do what a command asks, once; then say so on it."""
         work = {
-            "run.abort": self._abort, "run.robot_lost": self._robot_lost,
+            "run.abort": self._abort, "run.stop": self._stop_after_task, "run.robot_lost": self._robot_lost,
             "task.cancel": self._cancel, "task.settle": self._settle,
         }.get(command["kind"])  # fmt: skip
         refusal: str | None = f"executors know no {command['kind']}" if work is None else None
@@ -81,6 +81,10 @@ class Handlers:
     async def _abort(self, command: dict[str, Any]) -> tuple[bool, str | None]:
         reason = str(command["args"].get("reason") or "aborted by a person")[:500]
         return await self._stop(command, "person", reason)
+
+    async def _stop_after_task(self, command: dict[str, Any]) -> tuple[bool, str | None]:
+        reason = str(command["args"].get("reason") or "stopped by a person")[:500]
+        return await self._stop(command, "after_task", reason)
 
     async def _robot_lost(self, command: dict[str, Any]) -> tuple[bool, str | None]:
         reason = str(command["args"].get("reason") or "the robot is gone")[:500]

@@ -45,6 +45,8 @@ class Signals:
 
     stop: asyncio.Future[dict[str, Any]]
     """Set when the run is to stop: {kind: person|robot_lost|task_timeout, reason, by}."""
+    after_task: dict[str, Any] | None = None
+    """Set when the run is to end after the task in hand."""
     cancelled: dict[str, str] = field(default_factory=dict)
     """Tasks that are to end at their next instruction, each with the command that asked for it."""
 

@@ -65,7 +65,9 @@ class RunJob:
 
     def stop(self, stop: dict[str, Any]) -> None:
         """Have the run stop at its next host call, or cut the instruction in flight; the first reason counts."""
-        if not self.signals.stop.done():
+        if stop["kind"] == "after_task":
+            self.signals.after_task = stop
+        elif not self.signals.stop.done():
             self.signals.stop.set_result(stop)
 
     async def work(self) -> None:
@@ -124,6 +126,8 @@ class RunJob:
             end = RunEnd.ROBOT_LOST
         elif stop is not None:
             end = RunEnd.ABORTED
+        elif self.signals.after_task is not None and self._not_begun():
+            end = RunEnd.STOPPED
         early = end in (RunEnd.ROBOT_LOST, RunEnd.ABORTED)
         await self._close(
             RunState.ABORTED if early else RunState.FINISHED,
@@ -164,6 +168,8 @@ class RunJob:
             if self.signals.stop.done():
                 stop = self.signals.stop.result()
                 return stop["kind"] == "robot_lost", str(stop["reason"])
+            if self.signals.after_task is not None:
+                return False, str(self.signals.after_task["reason"])
             resumed = position if position.phase is Phase.TASK and position.task == item["task"] else None
             result = await self._task(item, resumed)
             if result is not None and result.robot_lost:

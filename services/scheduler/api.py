@@ -58,6 +58,7 @@ class EnrolRequest(_Part):
     session: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
         description="Random id of its process."
     )
+    epoch: int = Field(default=0, ge=0, le=COUNTER_MAX, description="The highest epoch it has seen.")
 
 
 class Amqp(_Part):
@@ -121,4 +122,5 @@ def _enrolment(body: EnrolRequest) -> Enrolment:
         worker=body.worker, key=body.key, addresses=body.addresses, name=body.name, os=body.os,
         agent_version=body.agent_version, drivers=body.drivers,
         contact=Contact(body.session, body.journal.id, body.journal.counter),
+        epoch=body.epoch,
     )  # fmt: skip

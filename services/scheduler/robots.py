@@ -48,6 +48,8 @@ class Enrolment:
     agent_version: str
     drivers: list[str]
     contact: Contact
+    epoch: int = 0
+    """The highest epoch it has seen: one that was removed and enrols again refuses lower ones."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,8 @@ def _document(request: Enrolment, key_hash: str, at: datetime) -> dict[str, Any]
     return {
         "_id": request.worker, "schema_version": 1, "account": None, "key_hash": key_hash,
         "authorisation": Authorisation.PENDING, "authorised_by": None, "authorised_at": None, "grant": 0, "doubt": None,
-        "connected": False, "status": WorkerStatus.WAITING, "mode": WorkerMode.RUN, "epoch": 0, "run": None,
+        "connected": False, "status": WorkerStatus.WAITING, "mode": WorkerMode.RUN, "run": None,
+        "epoch": request.epoch,
         "sessions_gone": [], "seen": {}, "enrolled_at": at, "op": new_id("op_"), **_about(request),
     }  # fmt: skip
 

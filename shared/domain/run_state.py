@@ -61,6 +61,8 @@ class RunEnd(StrEnum):
     """Setup failed: its tasks go back as they were."""
     ABORTED = "aborted"
     """A person aborted it."""
+    STOPPED = "stopped"
+    """A person stopped its robot: the task in hand was finished, the others go back."""
     ROBOT_LOST = "robot_lost"
     """The robot or its driver went away: the desktop is gone."""
     SCRIPT_BROKEN = "script_broken"

@@ -21,6 +21,9 @@ EXCEPTIONS: dict[str, type[Exception]] = {
 
 SEND_AGAIN = frozenset({"BUSY"})
 """Refusals that mean: later."""
+OTHERWISE_KNOWN = frozenset({"MALFORMED"})
+"""Refusals that mean: I know this seq with other arguments (a secret was changed between two sends). Nobody has told us
+what it did with the first."""
 NOT_OURS = frozenset({"STALE_EPOCH", "RUN_ENDED", "UNKNOWN_SEQ", "SESSION_LOST"})
 """Refusals that mean: this run can't go on on this robot."""
 
@@ -72,6 +75,8 @@ def follow(reply: WorkerReply) -> Consequence:
     if reply.outcome is ReplyOutcome.REFUSED:
         if code in SEND_AGAIN:
             return Again()
+        if code in OTHERWISE_KNOWN:
+            return InDoubt(text, desktop_lost=lost)
         if lost or code in NOT_OURS:
             return RobotLost(text)
         return Raise(RuntimeError(text))

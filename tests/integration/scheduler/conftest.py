@@ -203,11 +203,24 @@ async def world(scheduler_mongo: Mongo, scheduler_amqp: str, servers: Any) -> As
     await broker.start()
     for queue in service_queues():
         await broker.purge(queue.name)
+    await _forget_robots(servers.amqp_admin, scheduler_amqp)
     made = World(scheduler_mongo, broker, settings)
     yield made
     for service in list(made.schedulers):
         await made.kill(service)
     await broker.stop()
+
+
+async def _forget_robots(admin_url: str, amqp_url: str) -> None:
+    """Remove what earlier tests' robots left at the broker, so that no scheduler's first comparison is about them."""
+    vhost = urlsplit(amqp_url).path[1:]
+    async with httpx.AsyncClient(base_url=admin_url, timeout=20) as admin:
+        for user in (await admin.get("/api/users")).json():
+            if user["name"].startswith("worker."):
+                await admin.delete(f"/api/users/{user['name']}")
+        for queue in (await admin.get(f"/api/queues/{vhost}")).json():
+            if queue["name"].startswith("worker."):
+                await admin.delete(f"/api/queues/{vhost}/{queue['name']}")
 
 
 def ago(**how: float) -> datetime:

@@ -49,6 +49,15 @@ async def _until_connected(world: World, worker: str = WORKER, connected: bool =
     await until(check, within_s)
 
 
+async def _logged_in(robot: Robot, amqp: dict[str, Any]) -> bool:
+    """Whether it can log in; it tries again and again, as an agent does."""
+    try:
+        await robot.connect(amqp)
+    except AMQPError:
+        return False
+    return True
+
+
 async def test_a_robot_is_admitted_by_a_person_and_gets_work(world: World, robot: Robot) -> None:
     service = await world.scheduler(silent_s=60)
     await world.publish()
@@ -221,14 +230,7 @@ async def test_a_wiped_broker_is_rebuilt(world: World, robot: Robot, amqp_admin_
         rights = {"configure": ".*", "write": ".*", "read": ".*"}
         (await admin.put(f"/api/permissions/{vhost}/{admin_user}", json=rights)).raise_for_status()
 
-    async def back() -> bool:
-        try:
-            await robot.connect(amqp)
-        except AMQPError:
-            return False
-        return True
-
-    await until(back, 15)
+    await until(lambda: _logged_in(robot, amqp), 15)
     await until(lambda: service.broker.exists(instructions_queue(WORKER).name))
     await robot.on_channel(lambda channel: channel.basic_consume(instructions_queue(WORKER).name, lambda *_: None))
     await robot.beat()
@@ -415,4 +417,5 @@ async def test_people_who_change_their_minds_are_followed_to_the_end(world: Worl
             comparing = asyncio.create_task(service.rights.compare())
             assert (await world.ask("worker.authorise", WORKER))["state"] == "done"
             await asyncio.gather(revoked, comparing)
-            await robot.connect((await robot.enrol(http)).json()["amqp"])
+            amqp = (await robot.enrol(http)).json()["amqp"]
+            await until(lambda amqp=amqp: _logged_in(robot, amqp))

@@ -118,6 +118,8 @@ def test_doubt_and_a_lost_desktop_never_reach_the_script(outcome: ReplyOutcome, 
         assert following == InDoubt(following.text, desktop_lost=lost)  # type: ignore[union-attr]
     elif outcome is ReplyOutcome.REFUSED and code == "BUSY":
         assert isinstance(following, Again)
+    elif outcome is ReplyOutcome.REFUSED and code == "MALFORMED":
+        assert isinstance(following, InDoubt)
     elif lost or (outcome is ReplyOutcome.REFUSED and code in ("STALE_EPOCH", "SESSION_LOST")):
         assert isinstance(following, RobotLost)
     else:

@@ -126,7 +126,7 @@ class ExecutorStore:
         return await self.mongo["runs"].find(query, {"abort": 1}).to_list(1000)
 
     async def ask_stop(self, run: str, stop: Mapping[str, Any]) -> Guarded:
-        """Note on a live run that it is to stop; the first wish counts, but an abort overrides a stop after the task."""
+        """Note on a live run that it is to stop. The first wish counts; an abort overrides a stop after the task."""
         expect: dict[str, Any] = {"state": {"$in": sorted(LIVE)}, "abort": None}
         if stop["kind"] != "after_task":
             expect = {"state": expect["state"], "$or": [{"abort": None}, {"abort.kind": "after_task"}]}

@@ -39,4 +39,5 @@ def add_pages(app: FastAPI, context: Context) -> None:
         favicon=Path(__file__).parent / "static" / "regente.svg",
         tailwind=False,
         show_welcome_message=False,
+        binding_refresh_interval=None,  # nothing is bound here; the loop would only cost
     )

@@ -92,7 +92,8 @@ def _draw_user(visit: Visit, dark: Any) -> None:
             ui.button(icon="contrast", color=None, on_click=change_light).props("flat round dense size=sm").tooltip(
                 _("Light or dark")
             )
-            with ui.button(icon="translate", color=None).props("flat round dense size=sm").tooltip(_("Language")), ui.menu():
+            button = ui.button(icon="translate", color=None).props("flat round dense size=sm").tooltip(_("Language"))
+            with button, ui.menu():
                 for code, name in LANGUAGES.items():
                     ui.menu_item(name, on_click=lambda code=code: change_language(code))
             form = tag(

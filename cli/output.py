@@ -7,6 +7,7 @@ follows); everything for people that is no result goes to stderr.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -17,6 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PIPE_WIDTH = 400
+"""Tables that no terminal shows are not cut."""
+WIDTHS_MIN = {"id": 37, "state": 9}
 COLOURS = {
     "succeeded": "green",
     "done": "green",
@@ -76,14 +80,15 @@ def coloured(word: str | None) -> Text:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
     """A table; the state columns are coloured."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"id", "at", "state"})
+    for column in columns[:-1]:
+        table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=WIDTHS_MIN.get(column))
+    table.add_column(columns[-1], overflow="fold")
     filled = False
     for row in rows:
         filled = True
         table.add_row(*(_cell(column, value) for column, value in zip(columns, row, strict=True)))
     if filled:
-        Console(highlight=False).print(table)
+        Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
     else:
         say(empty)
 

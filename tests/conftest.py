@@ -18,8 +18,12 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
+from deploy.local import parts
 from deploy.local.servers import Servers
 from deploy.local.settings import SERVERS, free_ports, read_settings
+
+# For what tests start: Playwright's driver needs libraries that a small machine has only where `make parts` put them.
+os.environ.update(parts.libraries(read_settings().home))
 
 
 @dataclass(frozen=True)

@@ -64,5 +64,6 @@ def _line(line: dict[str, Any]) -> Text:
         if line.get(name) is not None:
             text.append(f" {name}={line[name]}", style="dim")
     for name, value in (line.get("fields") or {}).items():
-        text.append(f" {name}={value}", style="dim")
+        if value not in ("", None):
+            text.append(f" {name}={value}", style="dim")
     return text

@@ -57,7 +57,7 @@ def fetch_parts(settings: StackSettings, *, browser: bool) -> int:
         parts.rabbitmq(settings.home)
         parts.mongod(settings.home)
     if browser:
-        parts.browser()
+        parts.browser(settings.home)
     return 0
 
 
@@ -136,7 +136,7 @@ def _up(launcher: Launcher, *, demo: bool, started: float) -> int:
     console = launcher.settings.ports["console"]
     code: int | None = 0
     if demo:
-        environment = {**launcher.environment(), "REGENTE_AGENT_BROWSER": parts.browser()}
+        environment = {**launcher.environment(), "REGENTE_AGENT_BROWSER": parts.browser(home)}
         with step("demo portal, partner and two robots"):
             launcher.add(importlib.import_module("demo.processes").processes(home, environment))
         say(f"everything is ready after {time.monotonic() - started:.1f} s; now the demo")

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.local import parts
 from deploy.local.console_lines import StackError, say, step
 from deploy.local.guardian import reap_orphans
 from deploy.local.processes import Process, kill_marked, start
@@ -138,7 +139,7 @@ class Launcher:
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": str(REPO),
         }
-        return {**defaults, **clean_environment(), **urls, **ours}
+        return {**defaults, **clean_environment(), **parts.libraries(self.home), **urls, **ours}
 
     def bootstrap(self) -> None:
         """Make the demo account and admin.json, if they are not there.

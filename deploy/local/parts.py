@@ -8,6 +8,7 @@ and moved there whole. Standard library only."""
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -106,14 +107,17 @@ def mongod(home: Path) -> tuple[Path, dict[str, str]]:
     if not program.exists():
         _fetch_mongod(program)
         _fetch_libraries(home, [program])
-    return program, _library_path([home / "parts" / "libraries"])
+    return program, libraries(home)
 
 
-def browser() -> str:
-    """A Chromium; installed when none is found.
+def browser(home: Path) -> str:
+    """A Chromium, installed when none is found, and what Playwright's driver needs beside it.
 
     Raises: StackError.
     """
+    node = importlib.util.find_spec("playwright")
+    folders = node.submodule_search_locations if node else None
+    _fetch_libraries(home, [Path(folder) / "driver" / "node" for folder in folders or ()])
     found = find_browser()
     if found:
         return found
@@ -138,6 +142,11 @@ def find_browser() -> str | None:
 
 def _no_browser() -> str:
     raise StackError("chromium was installed, but is not on the PATH; set REGENTE_AGENT_BROWSER to it")
+
+
+def libraries(home: Path) -> dict[str, str]:
+    """The environment in which programs find the system libraries that were fetched, if any had to be."""
+    return _library_path([home / "parts" / "libraries"])
 
 
 def _fetch_rabbitmq(root: Path) -> None:
@@ -204,7 +213,8 @@ def _fetch_libraries(home: Path, programs: Sequence[Path]) -> None:
     command = ["ldd", *map(str, programs)]
     asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
     missing = sorted(set(re.findall(r"(\S+) => not found", asked)))
-    if not missing:
+    if not missing or not shutil.which("apt-get"):
+        # Where there is no apt-get the program's own error says what is missing.
         return
     with step(f"fetching system libraries ({', '.join(missing)}; unpacked here, not installed)"):
         roots = [found for names in LIBRARIES if (found := _first_known(names))]
@@ -227,7 +237,8 @@ def _library_path(roots: Sequence[Path]) -> dict[str, str]:
     folders = [
         str(path) for root in roots for part in ("usr/lib", "lib") for path in (root / part).glob("*-linux-gnu*")
     ]
-    return {"LD_LIBRARY_PATH": ":".join(folders)} if folders else {}
+    given = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": ":".join([*folders, *([given] if given else [])])} if folders else {}
 
 
 def _installed(package: str) -> bool:

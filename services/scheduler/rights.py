@@ -53,8 +53,9 @@ class Rights:
         """Make the broker say about one robot what its document says: let it in, or shut it out.
 
         People may change their mind meanwhile, and others (another scheduler, the comparison) may be doing the same:
-        whoever was last looks again, so what the broker holds in the end is what the document says. Raises:
-        TemporaryError when the broker can't be changed now; a robot to be shut out may still be connected."""
+        whoever was last looks again, so what the broker holds in the end is what the document says.
+        Raises: TemporaryError when the broker can't be changed now; a robot to be shut out may still be connected.
+        """
         for _ in range(LOOKS_MAX):
             grant = await self._workers.grant(worker)
             if grant is None:

@@ -12,10 +12,32 @@ import os
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console.store.context import Context
 
 STORAGE = Path("run") / "nicegui"
+_HEADERS = {"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+
+
+class Guarded:
+    """Around every request: no other site shows our pages in a frame, or learns their addresses."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
 
 
 def add_pages(app: FastAPI, context: Context) -> None:
@@ -27,10 +49,24 @@ def add_pages(app: FastAPI, context: Context) -> None:
     from nicegui import ui
     from starlette.staticfiles import StaticFiles
 
-    from services.console.pages import fleet, login, logs, overview, run, runs, task, tasks, workflow, workflows
+    from services.console.pages import (
+        fleet,
+        login,
+        logs,
+        overview,
+        reference,
+        run,
+        runs,
+        task,
+        tasks,
+        workflow,
+        workflows,
+    )
 
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_middleware(Guarded)
     app.include_router(login.login_router(context))
+    app.include_router(reference.reference_router(app))
     for module in (overview, fleet, tasks, task, runs, run, logs, workflows, workflow):
         module.add(context)
     ui.run_with(

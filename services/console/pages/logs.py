@@ -19,7 +19,8 @@ from services.console.store.workers import list_workers
 FIRST_LINES = 200
 SHOWN_MAX = 600
 OVERLAP_S = 15.0
-SERVICES = ("agent", "collector", "scheduler", "executor", "delivery", "console")
+ROBOTS = "agent"
+SERVICES = (ROBOTS, "collector", "scheduler", "executor", "delivery", "console")
 HUES = 12
 _SCROLL = """
 const box = document.querySelector('.loglines');
@@ -124,13 +125,16 @@ def line_view(visit: Visit, line: dict[str, Any]) -> Html:
     """One line: when, whose, how severe, what, and where it belongs."""
     whose = line.get("worker") or line.get("instance") or line["service"]
     hue = zlib.crc32(str(whose).encode()) % HUES
-    fields = " ".join(f"{name}={value}" for name, value in (line.get("fields") or {}).items())
+    fields = " ".join(
+        f"{name}={value}" for name, value in (line.get("fields") or {}).items() if value not in ("", None)
+    )
     filter_ = {"worker": line["worker"]} if line.get("worker") else {"service": line["service"]}
     return tag(
         "div",
         tag("time", visit.moment(line["at"], day=False), title=visit.moment(line["at"])),
         link(whose, "/logs?" + urlencode(filter_), f"whose h{hue}"),
         tag("span", line["level"], class_="level"),
+        tag("span", line["service"], class_="dim") if line.get("worker") and line["service"] != ROBOTS else None,
         tag("span", line["event"], class_="event"),
         tag(
             "span",

@@ -201,7 +201,10 @@ def _row(visit: Visit, step: dict[str, Any], current: dict[str, Any] | None) -> 
     if step["kind"] != "instruction":
         about = [words(_).get(step["phase"] or "", step["phase"]), (step["task"] or "")[-8:], step["text"]]
         text = " · ".join(str(part) for part in about if part)
-        cells = [tag("td", step["seq"], class_="num dim"), tag("td", tag("b", step["kind"]), f"  {text}", colspan=6)]
+        cells = [
+            tag("td", step["seq"], class_="num dim"),
+            tag("td", tag("b", words(_).get(step["kind"], step["kind"])), f"  {text}", colspan=6),
+        ]
         return tag("tr", cells, class_=f"entry k-{step['kind']}")
     where = f"{step['script'] or ''}:{step['line'] or '?'}"
     pictures = [one for one in step["evidence"] if one["media_type"].startswith("image/")]

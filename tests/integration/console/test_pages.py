@@ -190,3 +190,16 @@ def test_a_revoked_session_leaves_open_pages(console: Site, browser: Browser) ->
     assert httpx.delete(f"{console.url}/api/v1/session", headers=headers).status_code == 204
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     context.close()
+
+
+def test_reference_of_the_api_needs_no_network(console: Site, browser: Browser) -> None:
+    with browsing.visiting(browser, console, "admin") as page:
+        page.goto("/docs")
+        entry = page.locator("details", has_text="/api/v1/tasks/{task}/settle")
+        entry.locator("summary").click()
+        expect(entry).to_contain_text("again: back to the queue.")
+
+
+def test_no_other_site_frames_our_pages(console: Site) -> None:
+    for path in ("/login", "/docs", "/fleet"):
+        assert httpx.get(console.url + path).headers["x-frame-options"] == "DENY"

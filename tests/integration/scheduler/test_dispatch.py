@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from services.scheduler.core.opening import Opening
+from services.scheduler.core.order import Workflow
+from services.scheduler.store.opening import Missed, open_run
 from shared.contracts.messages import RunFinished, TaskAccepted
 from shared.contracts.topology import HANDOFFS
 from shared.mongo.waiting import why_waiting
 from shared.obs.clock import monotonic_s, now
+from shared.obs.ids import new_id
 from tests.integration.scheduler.conftest import ACCOUNT, World, ago, until
 
 
@@ -104,6 +108,40 @@ def _assert_order_respected(runs: list[dict[str, Any]], ranks: dict[str, tuple[i
     slots = {first: place for place, first in enumerate(sorted(firsts))}
     late = [abs(place - slots[first]) for place, first in enumerate(firsts)]
     assert max(late) <= 4, late
+
+
+async def _opening(world: World, robot: str, tasks: list[str]) -> Opening:
+    version = await world.mongo["versions"].find_one({}) or {}
+    return Opening(new_id("run_"), Workflow(ACCOUNT, "tax", 1, 1), version, robot, 0, tasks, 1, now())
+
+
+async def test_many_openings_at_once_share_no_task_and_no_robot(world: World) -> None:
+    """The transaction alone must hold: everybody wants the same tasks, and two want the same robot."""
+    await world.publish()
+    robots = [await world.robot(n) for n in range(4)]
+    tasks = await world.tasks(10)
+    openings = [await _opening(world, robot, tasks) for robot in [*robots, robots[0]]]
+    done = await asyncio.gather(*(open_run(world.mongo, opening) for opening in openings))
+    opened = [run for run in done if isinstance(run, dict)]
+    assert len(opened) == 1
+    assert [one["task"] for one in opened[0]["tasks"]] == tasks
+    assert [run for run in done if run in tuple(Missed)].count(Missed.TASKS) >= 3
+    assert await world.mongo["workers"].count_documents({"run": None}) == 3
+    again = await open_run(world.mongo, await _opening(world, opened[0]["worker"], await world.tasks()))
+    assert again is Missed.ROBOT
+
+
+async def test_an_opening_takes_only_what_may_still_run(world: World) -> None:
+    await world.publish()
+    robot = await world.robot()
+    (good,) = await world.tasks()
+    (late,) = await world.tasks(deadline=ago(seconds=1))
+    (delayed,) = await world.tasks(not_before=now() + timedelta(hours=1), queue=None)
+    (held,) = await world.tasks(state="held")
+    (handed,) = await world.tasks(pending={"to": "delivery", "what": "held"})
+    run = await open_run(world.mongo, await _opening(world, robot, [late, delayed, held, handed, good]))
+    assert isinstance(run, dict)
+    assert [one["task"] for one in run["tasks"]] == [good]
 
 
 async def test_robots_of_an_account_take_only_its_tasks(world: World) -> None:

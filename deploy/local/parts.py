@@ -47,10 +47,11 @@ LIBRARIES = (
     ("libcurl4t64", "libcurl4"),
     ("libssl3t64", "libssl3"),
     ("libsctp1t64", "libsctp1"),
+    ("libatomic1",),
     ("libtinfo6",),
     ("libstdc++6",),
 )
-"""What the servers link to and a small machine may lack; the names differ between Debian and Ubuntu."""
+"""What servers and Playwright's driver link to and a small machine may lack; the names differ on Ubuntu."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from regente_agent.driver_process import scratch_root
 
+from regente_agent.driver_process import scratch_root
 from shared.contracts.messages.worker_reply import Evidence, ReplyOutcome, SessionState, WorkerReply
 from tests.agent.bench import Bench
 from tests.demo.servers import make_server

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from regente_agent import catalogue as mine
 from regente_agent import reply, wire
-
 from shared.contracts import topology
 from shared.contracts.catalogue import MODULES, Parameter, catalogue
 from shared.contracts.envelope import MESSAGE_SIZE_BYTES_MAX, Message, decode, encode

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from regente_agent import journal as journals
 from regente_agent.journal import Go, Journal, Refusal, Refuse, Repeat, Session
 from regente_agent.wire import Instruction

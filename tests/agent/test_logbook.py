@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+
 from regente_agent.logbook import BUNDLE_LINES_MAX, Logbook
 from regente_agent.scrub import Scrubber
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from regente_agent import identity
 from regente_agent.settings import BadSetting, Settings, load
 

@@ -11,11 +11,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from shared.runtime.http import Problem
 
 from services.console.core.access import Role, Viewer
 from services.console.store.context import Context
 from services.console.store.sessions import COOKIE, find_viewer
+from shared.runtime.http import Problem
 
 READING = frozenset({"GET", "HEAD"})
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from fastapi import Response
 from pydantic import BaseModel, Field
-from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
 
 from services.console.api.models import Action, Page
 from services.console.store.commands import Asked
+from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from shared.runtime.http import Problem
 
 from services.console.api.access import ContextOf, Reader
 from services.console.api.answers import page, problems
 from services.console.api.models import Page, TextQuery, View
 from services.console.core.access import Viewer
 from services.console.store import cluster as store
+from shared.runtime.http import Problem
 
 router = APIRouter(tags=["cluster"], responses=problems())
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from shared.runtime.http import decode_cursor, encode_cursor
 
 from services.console.api.access import ContextOf, Operator, Reader
 from services.console.api.answers import action, page, problems
@@ -27,6 +26,7 @@ from services.console.api.models import (
 from services.console.api.tasks import EvidenceView
 from services.console.store import runs as store
 from shared.domain.run_state import RunState
+from shared.runtime.http import decode_cursor, encode_cursor
 
 router = APIRouter(tags=["runs"], responses=problems())
 

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, Field
-from shared.runtime.http import Problem
 
 from services.console.api.access import Admin, ContextOf, Reader
 from services.console.api.answers import problems
@@ -15,6 +14,7 @@ from services.console.api.workflow_reads import WorkflowView
 from services.console.store import publish as store
 from services.console.store import workflows
 from shared.contracts.workflow_file import FILES_MAX, FILES_SIZE_BYTES_MAX
+from shared.runtime.http import Problem
 from shared.script.check import Checked
 
 router = APIRouter(tags=["workflows"], responses=problems())

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.runtime.auth import new_key
-
 from services.console.core.access import Viewer
 from services.console.store.context import Context
 from services.console.store.listing import Listed, account_names, found, list_page, seen_accounts
@@ -18,6 +16,7 @@ from shared.mongo import Mongo
 from shared.mongo.audit import audit
 from shared.mongo.guarded import insert_once
 from shared.obs.clock import now
+from shared.runtime.auth import new_key
 
 KEYS_OF_PARTNER_MAX = 50
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shared.runtime.commands import issue, wait
-
 from services.console.core.access import Viewer
 from services.console.store.context import Context
 from shared.mongo.audit import audit
+from shared.runtime.commands import issue, wait
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.runtime.http import decode_cursor, encode_cursor
-
 from services.console.core.access import Viewer
 from services.console.store.context import Context
 from services.console.store.listing import QUERY_TIME_MS_MAX
 from shared.errors import ErrorCode, PermanentError
+from shared.runtime.http import decode_cursor, encode_cursor
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LINES_MAX = 1000

@@ -21,11 +21,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import httpx
 from pymongo import MongoClient
 from pymongo.database import Database
-from shared.runtime.auth import new_key
 
 from shared.contracts.envelope import Message, encode
 from shared.contracts.topology import HANDOFFS
 from shared.obs.ids import uuid7
+from shared.runtime.auth import new_key
 
 ROOT = Path(__file__).parents[3]
 MASTER_KEY = bytes(range(32))

@@ -18,6 +18,7 @@ def check(stack: Stack, ids: Sequence[str]) -> None:
     check_portal(stack, references)
     check_partner(stack, ids)
     check_steps(stack, ids)
+    check_robots(stack, ids)
     check_nothing_left(stack, ids)
 
 
@@ -50,6 +51,20 @@ def check_steps(stack: Stack, ids: Sequence[str]) -> None:
     for run in runs:
         seqs = [step["reply"]["seq"] for step in stack.database["steps"].find({"run": run, "reply": {"$ne": None}})]
         assert len(seqs) == len(set(seqs)), f"run {run}: an instruction was answered twice in the journal"
+
+
+def check_robots(stack: Stack, ids: Sequence[str]) -> None:
+    """No robot did an act twice: it writes one line for each instruction it performs, none when it answers again."""
+    database = stack.database
+    query = {"task": {"$in": list(ids)}, "instruction.effect": "act"}
+    asked = {(step["run"], step["seq"]) for step in database["steps"].find(query, {"run": 1, "seq": 1})}
+    if not asked:
+        return
+    runs = sorted({run for run, _ in asked})
+    performed = {"service": "agent", "run": {"$in": runs}, "event": {"$regex": r"^[a-z]+\.[a-z]+$"}}
+    stack.until(lambda: database["logs"].count_documents(performed), "the robots' lines", 30)
+    done = Counter((line["run"], line["seq"]) for line in database["logs"].find(performed))
+    assert not [key for key in asked if done[key] > 1], "an act was done twice"
 
 
 def check_nothing_left(stack: Stack, ids: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ class Stack:
             "REGENTE_EXECUTOR_URL": url,
         }
         self.launcher.add([replace(first, name="executor-2", env=moved, port=self._spare_port)])
-        env = {**self.launcher.environment(), **self._demo_env, "REGENTE_AGENT_BROWSER": parts.browser()}
+        env = {**self.launcher.environment(), **self._demo_env, "REGENTE_AGENT_BROWSER": parts.browser(self.home)}
         self.launcher.add(demo_processes(self.home, env))
         self._connect()
         self._prepare()

@@ -16,12 +16,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
+from hypothesis import settings
 from pymongo import MongoClient
 
 from deploy.local import parts
 from deploy.local.servers import Servers
 from deploy.local.settings import SERVERS, free_ports, read_settings
 
+# Machines that run tests are shared: how long one example takes says nothing about the code.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 # For what tests start: Playwright's driver needs libraries that a small machine has only where `make parts` put them.
 os.environ.update(parts.libraries(read_settings().home))
 

@@ -7,7 +7,7 @@ PORTAL = "https://127.0.0.1:8443"
 
 
 def setup(group: dict[str, str]) -> None:
-    browser.open(PORTAL + "/login", certificate=secrets.get("portal/acme"))
+    browser.open(PORTAL + "/login", certificate=secrets.get(group["certificate"]))
     browser.click(objects.enter)
     browser.wait(objects.registration)
 

@@ -105,11 +105,12 @@ class Intake:
         return self._schemas[key]
 
     async def _compile(self, account: str, workflow: str, number: int) -> InputSchema:
-        schema = await self._store.input_schema(account, workflow, number)
-        if schema is None:
+        version = await self._store.version(account, workflow, number)
+        if version is None:
             raise Problem(409, ErrorCode.CONFLICT, f"version {number} of {workflow!r} is not stored yet; try again")
         try:
-            return await asyncio.to_thread(InputSchema, schema)
+            schema = version.get("input") or {"type": "object"}
+            return await asyncio.to_thread(InputSchema, schema, version.get("scenarios") or ())
         except UnusableSchema as error:
             raise Problem(409, ErrorCode.CONFLICT, str(error)) from error
 

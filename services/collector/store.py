@@ -48,10 +48,13 @@ class CollectorStore:
         )
         return found
 
-    async def input_schema(self, account: str, workflow: str, number: int) -> dict[str, Any] | None:
-        """The input schema of a version; none when there is no such version."""
-        found = await self.mongo["versions"].find_one({"_id": f"{account}/{workflow}/{number}"}, {"input": 1})
-        return None if found is None else found.get("input") or {"type": "object"}
+    async def version(self, account: str, workflow: str, number: int) -> dict[str, Any] | None:
+        """Input schema and scenarios of a version; none when there is no such version."""
+        fields = {"input": 1, "scenarios": 1}
+        found: dict[str, Any] | None = await self.mongo["versions"].find_one(
+            {"_id": f"{account}/{workflow}/{number}"}, fields
+        )
+        return found
 
     async def workflow_names(self, account: str) -> list[str]:
         """Names of an account's workflows."""

@@ -17,6 +17,7 @@ from services.executor.core.calls import (
     Call,
     ClockCall,
     LogCall,
+    LoginRejectedCall,
     RobotCall,
     SecretCall,
     SleepCall,
@@ -31,6 +32,7 @@ from services.executor.robots import BUSY_PAUSE_S, Robots
 from services.executor.store import StateTooLarge
 from shared.contracts.catalogue import BadCall
 from shared.contracts.messages import WorkerInstruction
+from shared.domain.task_state import LOGIN_REJECTED
 from shared.obs.clock import now
 from shared.script.modules import secret_handle
 
@@ -98,6 +100,8 @@ class PhaseRunner:
         """Answer what the server itself answers."""
         if isinstance(call, BusinessErrorCall):
             return PhaseEnd(EndKind.BUSINESS, code="BUSINESS", message=call.message, line=line)
+        if isinstance(call, LoginRejectedCall):
+            return PhaseEnd(EndKind.SYSTEM, code=LOGIN_REJECTED, message=call.message, line=line)
         if isinstance(call, LogCall):
             self._journal.note_log(call.level, call.message, call.fields, line)
             return await session.resume(None)

@@ -17,14 +17,16 @@ from services.executor.core.journal import Kind, Phase, Position, asked_in_task,
 from services.executor.evidence import EvidenceStore
 from services.executor.interpreter import FORMAT, Interpreter, Session, SnapshotUnreadable
 from services.executor.journal import Journal
-from services.executor.phase import PhaseRunner, Signals
+from services.executor.phase import STOP_CODES, PhaseRunner, Signals
 from services.executor.replay import ReplayDiverged, replay
 from services.executor.robots import Robots
 from services.executor.store import ExecutorStore, StateTooLarge
 from shared.contracts.messages import RunFinished, TaskFinished, TaskReturned
+from shared.domain.events import EventKind, Severity, event_document
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
 from shared.domain.run_state import RunEnd, RunState
 from shared.domain.task_state import ReturnReason, TaskState
+from shared.mongo.events import raise_event
 from shared.obs.clock import now
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
@@ -106,10 +108,10 @@ class RunJob:
             return
         if position.aborted is not None:
             self.stop(dict(position.aborted))
-        lost, end, text = position.robot_lost, RunEnd.COMPLETED, ""
+        lost, end, text, code = position.robot_lost, RunEnd.COMPLETED, "", ""
         if position.setup_ok is None and not lost:
             result = await self._setup(position)
-            lost, text = result.robot_lost, result.message
+            lost, text, code = result.robot_lost, result.message, result.code
             position = replace(position, phase=None, waiting=None, setup_ok=result.kind is EndKind.RETURNED)
         if not position.setup_ok:
             end = RunEnd.SETUP_FAILED
@@ -117,9 +119,9 @@ class RunJob:
             lost, text = await self._tasks(position)
         if not lost and not position.torn_down:
             lost = await self._teardown(position)
-        await self._wind_up(end, text, lost=lost)
+        await self._wind_up(end, text, code, lost=lost)
 
-    async def _wind_up(self, end: RunEnd, text: str, *, lost: bool) -> None:
+    async def _wind_up(self, end: RunEnd, text: str, code: str, *, lost: bool) -> None:
         """Say why the run ends, and close it."""
         stop = self.signals.stop.result() if self.signals.stop.done() else None
         if lost and (stop is None or stop["kind"] != "person"):
@@ -134,6 +136,7 @@ class RunJob:
             end,
             str(stop["reason"]) if stop else text,
             self._not_begun(),
+            code="" if stop else code,
         )
 
     def _not_begun(self) -> list[dict[str, Any]]:
@@ -148,7 +151,8 @@ class RunJob:
 
     async def _setup(self, position: Position) -> PhaseEnd:
         await self._move(RunState.SETUP)
-        result = await self._phase(Phase.SETUP, {}, None, None, position if position.phase is Phase.SETUP else None)
+        resumed = position if position.phase is Phase.SETUP else None
+        result = await self._phase(Phase.SETUP, self._group(), None, None, resumed)
         session = self._base if result.kind is EndKind.RETURNED else None
         try:
             await self.journal.add_outcome(_phase_outcome(result), session, robot_lost=result.robot_lost)
@@ -196,12 +200,22 @@ class RunJob:
         outcome = task_outcome(result, policy=self._policy(), attempt=attempt, may_have_acted=may_have_acted(asked))
         if result.robot_lost and all(one.answered == "refused" for one in asked):
             outcome = returned_outcome(f"robot lost before it began: {result.message}")
+        if result.code == STOP_CODES["task_timeout"]:
+            await self._tell_timeout(task, attempt, result.message)
         if outcome.error is not None:
             outcome.error["recent"] = self.journal.recent()
         entry = await self.journal.add_outcome(outcome, robot_lost=result.robot_lost)
         await self._apply(entry)
         self._log.info("task ended", task=task, state=outcome.state, code=result.code, message=result.message[:200])
         return result
+
+    async def _tell_timeout(self, task: str, attempt: int, text: str) -> None:
+        event = event_document(
+            EventKind.TASK_TIMED_OUT, service="executor", severity=Severity.WARNING, target=task, text=text,
+            account=self.run["account"], id=f"task_timed_out/{task}/{attempt}", at=now(),
+            facts={"run": self.run["_id"], "workflow": self.run["workflow"], "worker": self.run["worker"]},
+        )  # fmt: skip
+        await raise_event(self._tools.store.mongo, event)
 
     async def _teardown(self, position: Position) -> bool:
         """Close what setup opened; true when the robot was lost. A failure here changes no task's outcome."""
@@ -212,7 +226,7 @@ class RunJob:
                 instruction_s=self._version["timeouts"]["instruction_s"], instructions_max=self._tools.instructions_max,
             )  # fmt: skip
         resumed = position if position.phase is Phase.TEARDOWN else None
-        result = await self._phase(Phase.TEARDOWN, {}, None, None, resumed)
+        result = await self._phase(Phase.TEARDOWN, self._group(), None, None, resumed)
         await self.journal.add_outcome(_phase_outcome(result), robot_lost=result.robot_lost)
         if result.kind is not EndKind.RETURNED:
             self._log.warning("teardown failed", code=result.code, message=result.message, line=result.line)
@@ -222,7 +236,7 @@ class RunJob:
         self, phase: Phase, argument: dict[str, Any], task: str | None, attempt: int | None, position: Position | None
     ) -> PhaseEnd:
         """Run a phase from its beginning, or from the instruction that `position` waits for."""
-        script = self._version["scenarios"][0]["script"]
+        script = self._script()
         opened = self._tools.interpreter.session(
             script=script,
             source=self._version["files"][script],
@@ -320,7 +334,10 @@ class RunJob:
             OUTCOMES.labels(str(outcome.state)).inc()
             await self._cancelled(task, str(outcome.state))
         returned = outcome.state == ReturnReason.NOT_STARTED
-        await self._tools.store.note_task(self.run, task, "returned" if returned else "ended", str(outcome.state))
+        failure = outcome.error if outcome.state != TaskState.SUCCEEDED and not returned else None
+        await self._tools.store.note_task(
+            self.run, task, "returned" if returned else "ended", str(outcome.state), failure=failure
+        )
         await self._tell(task, str(outcome.state))
 
     async def _cancelled(self, task: str, state: str) -> None:
@@ -339,9 +356,11 @@ class RunJob:
         else:
             await self._tools.hint("task.finished", TaskFinished(task=task, event=state))
 
-    async def _close(self, state: RunState, end: RunEnd, text: str, left: list[dict[str, Any]]) -> None:
+    async def _close(
+        self, state: RunState, end: RunEnd, text: str, left: list[dict[str, Any]], *, code: str = ""
+    ) -> None:
         """Give back the tasks that were not begun, end the journal, and hand the run to the scheduler."""
-        ended = {"state": state, "reason": end, "text": text[:1000]}
+        ended = {"state": state, "reason": end, "text": text[:1000], "code": code}
         await self._give_back(end, text, left)
         if hasattr(self, "journal"):
             if self.signals.stop.done():
@@ -364,8 +383,9 @@ class RunJob:
     async def _finish(self, ended: Mapping[str, Any]) -> None:
         pending = {"to": "scheduler", "what": "finished", "since": now(), "due_at": now(), "claims": 0}
         fields = {
-            "end": {"reason": ended["reason"], "text": ended["text"]}, "finished_at": now(), "pending": pending,
-            "executor": None, "trim": True, "last_seq": self.journal.seq if hasattr(self, "journal") else 0,
+            "end": {key: ended.get(key, "") for key in ("reason", "text", "code")}, "finished_at": now(),
+            "pending": pending, "executor": None, "trim": True,
+            "last_seq": self.journal.seq if hasattr(self, "journal") else 0,
         }  # fmt: skip
         await self._tools.store.move_run(self.run, self.run["token"], RunState(ended["state"]), fields)
         self._log.info("run ended", state=str(ended["state"]), reason=str(ended["reason"]), text=ended["text"])
@@ -396,6 +416,16 @@ class RunJob:
             delay_s=float(retry.get("delay_s", 60.0)),
             in_doubt=InDoubtPolicy(retry.get("in_doubt", "hold")),
         )
+
+    def _script(self) -> str:
+        """The file of the run's scenario."""
+        scenarios = self._version["scenarios"]
+        named = [one for one in scenarios if one["name"] == self.run["scenario"]]
+        return str((named or scenarios)[0]["script"])
+
+    def _group(self) -> dict[str, Any]:
+        """What setup and teardown see: the values that the run's tasks share, never those of one task."""
+        return dict(self.run.get("group") or {})
 
     def _noted(self, task: str, attempt: int) -> dict[str, Any]:
         """The reply that has not been stored yet, as if it were an entry."""

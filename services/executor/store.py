@@ -88,16 +88,24 @@ class ExecutorStore:
         if not done.applied:
             raise Superseded(f"run {run['_id']}: token {token} no longer holds it")
 
-    async def note_task(self, run: Mapping[str, Any], task: str, state: str, outcome: str | None) -> None:
+    async def note_task(
+        self, run: Mapping[str, Any], task: str, state: str, outcome: str | None,
+        *, failure: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         """Show on the run how one of its tasks stands (the truth about a task is its own document).
 
-        Raises: Superseded when the token isn't the run's any more.
+        failure: {kind, code} of an attempt that failed; the scheduler judges robot and workflow by it. Raises:
+        Superseded when the token isn't the run's any more.
         """
+        fields: dict[str, Any] = {"tasks.$.state": state, "tasks.$.outcome": outcome, "progressed_at": now()}
+        if failure is not None:
+            kept = {key: failure.get(key) for key in ("kind", "code")}
+            fields["tasks.$.failure"] = {**kept, "message": str(failure.get("message") or "")[:300]}
         done = await guarded_update(
             self.mongo["runs"],
             run["_id"],
             {"token": run["token"], "tasks.task": task},
-            {"$set": {"tasks.$.state": state, "tasks.$.outcome": outcome, "progressed_at": now()}},
+            {"$set": fields},
             op=f"task/{state}/{task}/{run['token']}",
         )
         if not done.applied:
@@ -106,7 +114,7 @@ class ExecutorStore:
     async def runs_of(self, executor: str) -> list[dict[str, Any]]:
         """Live runs that an executor holds."""
         cursor = self.mongo["runs"].find({"executor": executor, "state": {"$in": sorted(LIVE)}})
-        return await cursor.to_list(1000)
+        return await cursor.limit(1000).to_list(None)
 
     async def holders(self) -> set[str]:
         """Executors that hold live runs."""
@@ -118,12 +126,12 @@ class ExecutorStore:
     async def runs_waiting(self, limit: int) -> list[dict[str, Any]]:
         """Runs handed over to executors and not claimed, oldest first."""
         query = {"pending.to": OWNER, "pending.due_at": {"$lte": now()}}
-        return await self.mongo["runs"].find(query).sort("pending.due_at", 1).to_list(limit)
+        return await self.mongo["runs"].find(query).sort("pending.due_at", 1).limit(limit).to_list(None)
 
     async def stops_asked(self, executor: str) -> list[dict[str, Any]]:
         """My runs that somebody wants stopped."""
         query = {"executor": executor, "state": {"$in": sorted(LIVE)}, "abort": {"$ne": None}}
-        return await self.mongo["runs"].find(query, {"abort": 1}).to_list(1000)
+        return await self.mongo["runs"].find(query, {"abort": 1}).limit(1000).to_list(None)
 
     async def ask_stop(self, run: str, stop: Mapping[str, Any]) -> Guarded:
         """Note on a live run that it is to stop. The first wish counts; an abort overrides a stop after the task."""
@@ -249,7 +257,7 @@ class ExecutorStore:
     async def cancels_asked(self, runs: list[str]) -> list[dict[str, Any]]:
         """Tasks of these runs that are to be cancelled."""
         query = {"held_by.run": {"$in": runs}, "state": TaskState.RUNNING, "cancel": {"$ne": None}}
-        return await self.mongo["tasks"].find(query, {"held_by": 1, "cancel": 1}).to_list(1000)
+        return await self.mongo["tasks"].find(query, {"held_by": 1, "cancel": 1}).limit(1000).to_list(None)
 
     async def readdress(self, command: str, to: str) -> None:
         """A request is another service's: hand it on."""

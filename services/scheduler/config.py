@@ -30,6 +30,13 @@ class SchedulerSettings(ServiceSettings):
         default=1.0, gt=0, description="The queue is looked at this often without any hint."
     )
     zombie_sweep_s: float = Field(default=5.0, gt=0, description="Runs, robots and tasks are compared this often.")
+    stall_grace_s: float = Field(
+        default=60.0, gt=0, description="A run that stands still this long, beyond its instruction's time, is ended."
+    )
+    closing_sweep_s: float = Field(default=5.0, gt=0, description="Runs are compared with windows this often.")
+    keys_sweep_s: float = Field(
+        default=5.0, gt=0, description="Waiting tasks are matched with a new version's scenarios this often."
+    )
     rights_sweep_s: float = Field(
         default=10.0, gt=0, description="The broker's users and queues are compared this often."
     )

@@ -3,35 +3,43 @@
 Owns: nothing; all truth is in the database, and several schedulers may run this loop at once. Called by: main.py;
 kicked by handlers, presence and recovery, and by itself every second. Survives a crash: a run is opened in one
 transaction or not at all.
+
+Robots that may run little are served first, so that those which may run anything stay free for the rest; equals in a
+random order, so that several schedulers rarely want the same one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.scheduler.board import Board, Pick
 from services.scheduler.core.inputs import InputCheck
-from services.scheduler.core.opening import SEED_BITS, Opening
-from services.scheduler.core.order import Workflow, by_level, head_of, target_for, tasks_of_run, workflow_of
+from services.scheduler.core.opening import SEED_BITS, Fence, Opening
+from services.scheduler.core.order import batch_max, followers, merge, shared_values
 from services.scheduler.core.tasks import misfit
 from services.scheduler.hints import Hints
-from services.scheduler.store.opening import Missed, open_run
+from services.scheduler.keys import Keys
+from services.scheduler.store.opening import Missed, Openings
 from services.scheduler.store.queue import QueueStore
 from services.scheduler.store.tasks import TaskStore
 from services.scheduler.store.workers import WorkerStore
-from shared.domain.priority import Head
+from services.scheduler.versions import Versions
+from shared.domain.fitness import away, breadth
+from shared.domain.gates import account_lock, group_lock, workflow_lock
 from shared.mongo import Mongo
-from shared.obs.clock import monotonic_s, now
+from shared.mongo.gates import Calendars
+from shared.obs.clock import monotonic_s, now, now_us
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, histogram
 
-ROBOTS_PER_PASS = 200
-TRIES_PER_ROBOT = 6
+TRIES_PER_ROBOT = 8
 """How often the queue is looked at anew for one robot when others were faster or inputs did not fit."""
-VERSIONS_KEPT = 200
+CONFLICT_PAUSE_S = 0.01
 INPUTS_PER_TURN = 50
 """Inputs checked before other work gets a turn."""
 
@@ -43,136 +51,141 @@ MISFITS = counter("regente_tasks_misfit_total", "Queued tasks held because they 
 log = get_logger(__name__)
 
 
-class Board:
-    """The heads of all lists during one pass, with what is published for them."""
-
-    def __init__(self, queue: QueueStore) -> None:
-        self._queue = queue
-        self._workflows: dict[str, Workflow] = {}
-        self._heads: dict[str, Head] = {}
-
-    async def read(self) -> None:
-        """Look at every list."""
-        await self._enter(await self._queue.heads())
-
-    async def refresh(self, workflow: Workflow) -> None:
-        """Look again at the lists of one workflow."""
-        self.drop(workflow)
-        await self._enter(await self._queue.heads(workflow.account, workflow.name))
-
-    def drop(self, workflow: Workflow) -> None:
-        """Leave a workflow out for the rest of this pass."""
-        prefix = f"{workflow.id}/"
-        self._heads = {key: head for key, head in self._heads.items() if not key.startswith(prefix)}
-
-    def target(self, account: str | None) -> Head | None:
-        """The task that goes next on a robot of this account (none: shared)."""
-        return target_for(self._heads.values(), account)
-
-    def workflow(self, head: Head) -> Workflow:
-        """What is published for a head's task."""
-        return self._workflows[f"{head.key.account}/{head.key.workflow}"]
-
-    def levels(self, workflow: Workflow) -> list[list[str]]:
-        """The workflow's lists by level, the highest first."""
-        return by_level(self._heads.values(), workflow)
-
-    async def _enter(self, tasks: Sequence[dict[str, Any]]) -> None:
-        ids = {task["queue"]["list"].rpartition("/")[0] for task in tasks}
-        for document in await self._queue.workflows(sorted(ids)):
-            workflow = workflow_of(document)
-            if workflow is not None:
-                self._workflows[workflow.id] = workflow
-            else:
-                self._workflows.pop(document["_id"], None)
-        for task in tasks:
-            head = head_of(task, self._workflows)
-            if head is not None:
-                self._heads[str(head.key)] = head
-
-
 class Dispatcher:
     """Opens runs."""
 
-    def __init__(self, mongo: Mongo, hints: Hints) -> None:
+    def __init__(self, mongo: Mongo, hints: Hints, *, chance: random.Random | None = None) -> None:
         self._mongo = mongo
         self._queue = QueueStore(mongo)
         self._tasks = TaskStore(mongo)
         self._workers = WorkerStore(mongo)
+        self._versions = Versions(self._queue)
+        self._keys = Keys(mongo, hints, self._versions)
+        self._openings = Openings(mongo)
         self._hints = hints
-        self._versions: dict[str, tuple[dict[str, Any], InputCheck]] = {}
+        self._chance = chance or random.Random()
 
     async def run_pass(self) -> int:
         """Serve every free robot once; the number of runs opened."""
-        robots = await self._workers.free(ROBOTS_PER_PASS)
+        robots = await self._free_robots()
         if not robots:
             return 0
-        board = Board(self._queue)
+        board = Board(self._mongo, self._queue, self._versions, now(), now_us())
         await board.read()
         opened = 0
         for robot in robots:
+            if board.empty:
+                break
             opened += await self._serve(robot, board)
         return opened
+
+    async def _free_robots(self) -> list[dict[str, Any]]:
+        """Robots that take work now: those that go on with a group first, then those that may run little."""
+        robots = await self._workers.free()
+        scheduled = [(robot.get("account") or "", robot["schedule"]) for robot in robots if robot.get("schedule")]
+        calendars = await Calendars.read(self._mongo, scheduled)
+        at = now()
+
+        def free(robot: Mapping[str, Any]) -> bool:
+            schedule = robot.get("schedule")
+            calendar = calendars.of(robot.get("account") or "", schedule) if schedule else None
+            return away(robot, at, calendar) is None
+
+        def place(robot: Mapping[str, Any]) -> tuple[Any, ...]:
+            return (0 if robot.get("follow") else 1, breadth(robot), self._chance.random())
+
+        return sorted(filter(free, robots), key=place)
 
     async def _serve(self, robot: dict[str, Any], board: Board) -> bool:
         """Open a run on one robot, if there is work for it."""
         for _ in range(TRIES_PER_ROBOT):
-            head = board.target(robot.get("account"))
-            if head is None:
+            started_s = monotonic_s()
+            pick, done = await self._pick(robot, board)
+            if pick is None:
                 return False
-            workflow = board.workflow(head)
-            done = await self._try(robot, workflow, board)
-            if done is Missed.ROBOT:
-                return False
-            if done is None:
-                board.drop(workflow)
-                continue
-            await board.refresh(workflow)
-            if isinstance(done, dict):
+            missed = await self._try(robot, pick, done, board)
+            if missed is None:
+                SECONDS.observe(monotonic_s() - started_s)
                 return True
+            MISSED.labels(missed.value).inc()
+            if missed is Missed.ROBOT:
+                return False
+            if missed is Missed.CONFLICT:
+                await asyncio.sleep(CONFLICT_PAUSE_S * self._chance.random())
+            await board.refresh(pick.workflow.id)
         return False
 
-    async def _try(self, robot: dict[str, Any], workflow: Workflow, board: Board) -> dict[str, Any] | Missed | None:
-        """Open a run of this workflow on this robot; none when the workflow can't be run at all."""
-        started_s = monotonic_s()
-        kept = await self._version(workflow)
-        if kept is None:
-            return None
-        version, check = kept
-        tasks = await self._fitting(await self._first(board.levels(workflow), tasks_of_run(version)), check)
+    async def _pick(self, robot: Mapping[str, Any], board: Board) -> tuple[Pick | None, list[int]]:
+        """The task that goes next on a robot, and the numbers of the scenarios that it has run for the task's group.
+
+        A robot that has just served a group goes on with the group's remaining scenarios.
+        """
+        follow = robot.get("follow")
+        if follow is not None:
+            plan = board.plan(follow["workflow"])
+            keys = followers(plan, follow["key"], follow["done"]) if plan is not None else []
+            pick = await board.follower(robot, follow["workflow"], keys) if keys else None
+            if pick is not None:
+                return pick, list(follow["done"])
+        return await board.pick(robot), []
+
+    async def _try(self, robot: Mapping[str, Any], pick: Pick, done: Sequence[int], board: Board) -> Missed | None:
+        """Open a run with the picked task and what goes with it; none: it is open."""
+        workflow, plan, key = pick.workflow, pick.plan, pick.head.group
+        number, check = plan.scenario(key), await self._versions.check(plan.version)
+        if number is None or check is None:
+            await self._keys.renew(workflow.id, plan)
+            return Missed.TASKS
+        scenario = plan.scenarios[number]
+        limit = batch_max(scenario, workflow.gate.room)
+        tasks = await self._fitting(await self._batch(pick, board, limit), check)
         if not tasks:
             return Missed.TASKS
-        opening = Opening(
-            run=new_id("run_"), workflow=workflow, version=version, worker=robot["_id"],
-            epoch_before=int(robot["epoch"]), tasks=[task["_id"] for task in tasks],
-            seed=secrets.randbits(SEED_BITS), at=now(),
-            traceparent=tasks[0].get("traceparent"),
-        )  # fmt: skip
-        run = await open_run(self._mongo, opening)
+        run = await self._openings.open(self._opening(robot, pick, number, done, tasks))
         if isinstance(run, Missed):
-            MISSED.labels(run.value).inc()
             return run
         self._hints.run_opened(run["_id"])
         OPENED.inc()
-        SECONDS.observe(monotonic_s() - started_s)
         log.info(
-            "run_opened", run=run["_id"], worker=robot["_id"], account=workflow.account, workflow=workflow.name,
-            epoch=run["epoch"], tasks=len(run["tasks"]), task=run["tasks"][0]["task"],
+            "run_opened", run=run["_id"], worker=robot["_id"], account=run["account"], workflow=run["workflow"],
+            scenario=run["scenario"], epoch=run["epoch"], tasks=len(run["tasks"]), task=run["tasks"][0]["task"],
         )  # fmt: skip
-        return run
+        await board.took(workflow, run["locks"], len(run["tasks"]))
+        return None
 
-    async def _first(self, levels: Sequence[Sequence[str]], limit: int) -> list[dict[str, Any]]:
-        """The first tasks over a workflow's lists: by level, then by age."""
-        found: list[dict[str, Any]] = []
-        for lists in levels:
-            if len(found) >= limit:
-                break
-            found += await self._queue.first_tasks(lists, limit - len(found))
-        return found
+    def _opening(
+        self, robot: Mapping[str, Any], pick: Pick, number: int, done: Sequence[int], tasks: Sequence[Mapping[str, Any]]
+    ) -> Opening:
+        workflow, plan, rules = pick.workflow, pick.plan, pick.workflow.rules
+        account, name = str(workflow.document["account"]), str(workflow.document["name"])
+        scenario = plan.scenarios[number]
+        values, digest = shared_values(scenario, tasks[0])
+        group = group_lock(account, name, digest, of_workflow=rules.group_of_workflow)
+        limited = (
+            (workflow_lock(account, name), rules.runs_max),
+            (account_lock(account), workflow.account.runs_max),
+            (group, rules.group_max),
+        )
+        follow = {"workflow": workflow.id, "key": pick.head.group, "done": [*done, number]}
+        return Opening(
+            run=new_id("run_"), account=account, workflow=name, version=plan.version, scenario=str(scenario["name"]),
+            worker=str(robot["_id"]), epoch_before=int(robot["epoch"]), tasks=[str(task["_id"]) for task in tasks],
+            seed=secrets.randbits(SEED_BITS), at=now(), traceparent=tasks[0].get("traceparent"), group=values,
+            group_key=pick.head.group, follow=follow if digest and len(plan.scenarios) > 1 else None,
+            locks=[lock for lock, _ in limited if lock is not None],
+            fences=[Fence(lock, most) for lock, most in limited if lock is not None and most is not None],
+            used=tuple(workflow.standing.used),
+        )  # fmt: skip
 
-    async def _fitting(self, tasks: Sequence[dict[str, Any]], check: InputCheck) -> list[dict[str, Any]]:
+    async def _batch(self, pick: Pick, board: Board, limit: int) -> list[Mapping[str, Any]]:
+        """The first tasks of the picked task's scenario and group over all lists of its workflow, in order."""
+        lists = board.lists(pick.workflow.id) or [str(pick.head.key)]
+        found = await asyncio.gather(*(self._queue.of_key(one, pick.head.group, limit) for one in lists))
+        return merge((task for tasks in found for task in tasks), pick.workflow.rules, now_us(), limit)
+
+    async def _fitting(self, tasks: Sequence[Mapping[str, Any]], check: InputCheck) -> list[Mapping[str, Any]]:
         """Those whose input fits the version; the others are held, and their partners told."""
-        fitting: list[dict[str, Any]] = []
+        fitting: list[Mapping[str, Any]] = []
         for n, task in enumerate(tasks):
             if n % INPUTS_PER_TURN == INPUTS_PER_TURN - 1:
                 await asyncio.sleep(0)
@@ -183,7 +196,7 @@ class Dispatcher:
                 await self._hold(task, text)
         return fitting
 
-    async def _hold(self, task: dict[str, Any], text: str) -> None:
+    async def _hold(self, task: Mapping[str, Any], text: str) -> None:
         at = now()
         change = misfit(task, text, at)
         expect = {"pending": None, "queue.list": task["queue"]["list"]}
@@ -192,22 +205,3 @@ class Dispatcher:
             MISFITS.inc()
             self._hints.task_finished(task["_id"], change.event)
             log.warning("task_misfit", task=task["_id"], account=task["account"], reason=text)
-
-    async def _version(self, workflow: Workflow) -> tuple[dict[str, Any], InputCheck] | None:
-        """The workflow's current version, ready to use; none when it can't be run. It never changes, so it is kept."""
-        id = f"{workflow.id}/{workflow.current}"
-        kept = self._versions.get(id)
-        if kept is not None:
-            return kept
-        version = await self._queue.version(id)
-        if version is None or not version.get("scenarios"):
-            log.error(
-                "version_unusable",
-                version=id,
-                reason="it does not exist or has no scenario; publish the workflow again",
-            )
-            return None
-        if len(self._versions) >= VERSIONS_KEPT:
-            self._versions.pop(next(iter(self._versions)))
-        self._versions[id] = (version, InputCheck(version.get("input") or {}))
-        return self._versions[id]

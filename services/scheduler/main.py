@@ -8,18 +8,26 @@ from fastapi import FastAPI
 
 from services.scheduler.api import REQUEST_SIZE_BYTES_MAX, router
 from services.scheduler.broker_view import BrokerView
+from services.scheduler.bulk import Bulk
+from services.scheduler.closing import Closing
 from services.scheduler.config import SchedulerSettings
 from services.scheduler.dispatch import Dispatcher
 from services.scheduler.figures import Figures
 from services.scheduler.handlers import Handlers
 from services.scheduler.hints import Hints
+from services.scheduler.keys import Keys
 from services.scheduler.presence import Presence
 from services.scheduler.recovery import Recovery
-from services.scheduler.requests import Requests, TaskRequests
+from services.scheduler.requests import Requests
 from services.scheduler.rights import Rights
 from services.scheduler.robots import Robots
+from services.scheduler.stalls import Stalls
+from services.scheduler.store.queue import QueueStore
 from services.scheduler.store.workers import WorkerStore
+from services.scheduler.task_requests import TaskRequests
+from services.scheduler.versions import Versions
 from services.scheduler.worker_logs import WorkerLogs
+from services.scheduler.workflow_requests import WorkflowRequests
 from shared.broker import Consumer
 from shared.broker.admin import BrokerAdmin
 from shared.contracts.topology import SCHEDULER_HANDOFFS, WORKER_HEARTBEATS, WORKER_LOGS
@@ -100,7 +108,12 @@ class Scheduler(Service):
             doubt=self.robots.doubt, robot_came=self._dispatch.kick, robot_went=self._lost.kick,
         )  # fmt: skip
         tasks = TaskRequests(self.mongo, self.hints, kick=self._dispatch.kick)
-        self._requests = Requests(self.mongo, self.hints, {**tasks.routes(), **self.robots.routes()})
+        bulk, workflows = Bulk(self.mongo, self.hints, tasks), WorkflowRequests(self.mongo, kick=self._dispatch.kick)
+        routes = {**tasks.routes(), **bulk.routes(), **workflows.routes(), **self.robots.routes()}
+        self._requests = Requests(self.mongo, self.hints, routes)
+        self.stalls = Stalls(self.mongo, self.hints, grace_s=settings.stall_grace_s)
+        closing = Closing(self.mongo, self.hints)
+        keys = Keys(self.mongo, self.hints, Versions(QueueStore(self.mongo)))
         self._handlers = Handlers(
             requests=self._requests, recovery=recovery, presence=self.presence,
             logs=WorkerLogs(self.mongo, keep_days=settings.log_keep_days), kick=self._dispatch.kick,
@@ -115,6 +128,9 @@ class Scheduler(Service):
             Sweeper("scheduler.due", settings.dispatch_sweep_s, recovery.sweep_due, log),
             Sweeper("scheduler.handed_over", HANDED_OVER_S, recovery.sweep_handed_over, log),
             Sweeper("scheduler.zombies", settings.zombie_sweep_s, recovery.sweep_zombies, log),
+            Sweeper("scheduler.stalls", settings.zombie_sweep_s, self._watch_progress, log),
+            Sweeper("scheduler.closing", settings.closing_sweep_s, closing.sweep, log),
+            Sweeper("scheduler.keys", settings.keys_sweep_s, keys.sweep, log),
             Sweeper("scheduler.requests", settings.dispatch_sweep_s, self._sweep_requests, log),
             Sweeper("scheduler.figures", FIGURES_S, figures.count, log),
             self._dispatch,
@@ -137,6 +153,9 @@ class Scheduler(Service):
 
     async def _watch(self) -> None:
         await self.presence.watch(broker_connected=self.broker.connected)
+
+    async def _watch_progress(self) -> None:
+        await self.stalls.sweep(listening=self.broker.connected)
 
     async def _sweep_requests(self) -> None:
         """Requests whose hint was lost, or that had to wait."""

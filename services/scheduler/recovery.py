@@ -16,14 +16,16 @@ from services.scheduler.core.robots import lost
 from services.scheduler.core.tasks import OWNER, Change, due_place, expired, given_back, orphaned, poisoned
 from services.scheduler.core.zombies import verdict
 from services.scheduler.hints import Hints
+from services.scheduler.settling import Settling
 from services.scheduler.store.queue import QueueStore
 from services.scheduler.store.requests import RequestStore
 from services.scheduler.store.runs import RunStore
 from services.scheduler.store.tasks import TaskStore
 from services.scheduler.store.workers import WorkerStore
-from shared.domain.retry import backoff_s
+from shared.domain.priority import list_key
+from shared.domain.retry import RetryPolicy, RetryPosition, backoff_s
 from shared.domain.run_state import FINAL
-from shared.domain.task_state import ReturnReason
+from shared.domain.task_state import LOGIN_REJECTED, ReturnReason
 from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.guarded import is_transient
@@ -54,6 +56,7 @@ class Recovery:
         self._runs = RunStore(mongo)
         self._workers = WorkerStore(mongo)
         self._requests = RequestStore(mongo)
+        self._settling = Settling(mongo)
         self._hints = hints
         self._kick = kick
         """Has the dispatcher look again."""
@@ -62,14 +65,15 @@ class Recovery:
         """An executor gave a task back: to the queue with it (or to its partner, when it was cancelled meanwhile)."""
         task = await self._tasks.task(id)
         handed = (task or {}).get("pending") or {}
-        if task is None or handed.get("to") != OWNER:
+        if task is None or handed.get("to") != OWNER or await self._waits_for_its_run(task):
             return
         at = now()
         if handed["claims"] > CLAIMS_MAX or handed["what"] not in tuple(ReturnReason):
             change = poisoned(task, handed["claims"], at)
         else:
             policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
-            change = given_back(task, ReturnReason(handed["what"]), policy, at)
+            front = await self._front(task, policy)
+            change = given_back(task, ReturnReason(handed["what"]), policy, at, front=front)
         held = task.get("held_by") or {}
         expect = {"pending.to": OWNER, "pending.what": handed["what"], "held_by.run": held.get("run")}
         if await self._apply(task, change, f"back/{held.get('run')}/{held.get('attempt')}", expect):
@@ -77,15 +81,25 @@ class Recovery:
             log.info("task_returned", task=id, run=held.get("run"), what=handed["what"], state=change.after.value)
 
     async def run_finished(self, id: str) -> None:
-        """A run ended: see to the tasks it left, free its robot, and clear the hand-over last."""
+        """A run ended: see to the tasks it left, then put it away; its hand-over is cleared with that."""
         run = await self._runs.run(id)
-        if run is None or run["state"] not in FINAL:
+        if run is None or run["state"] not in FINAL or (run.get("pending") or {}).get("to") != OWNER:
             return
         await self._bring_back(id, run)
-        if run.get("worker") and await self._workers.release(run["worker"], id, run["epoch"]):
-            log.info("robot_released", worker=run["worker"], run=id)
-        await self._runs.settled(id)
+        await self._settling.settle(run)
+        for task in await self._tasks.given_back_by(id):
+            await self._one_of_many(self.task_returned, task["_id"])
         self._kick()
+
+    async def _waits_for_its_run(self, task: Mapping[str, Any]) -> bool:
+        """Whether a task goes back only when its run is put away: what ended the run must count before the next robot
+        tries. Else a second robot could try a log-in that was refused before the workflow is held."""
+        rejected = (task.get("last_error") or {}).get("code") == LOGIN_REJECTED
+        held = task.get("held_by") or {}
+        if held.get("run") is None or not (rejected or task["pending"]["what"] == ReturnReason.NOT_STARTED):
+            return False
+        run = await self._runs.run(held["run"])
+        return run is not None and (run["state"] not in FINAL or (run.get("pending") or {}).get("to") == OWNER)
 
     async def sweep_handed_over(self) -> None:
         """Work what was handed over and whose hint may have been lost."""
@@ -102,7 +116,8 @@ class Recovery:
         placed = 0
         for task in await self._queue.come_due(at, BATCH):
             policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
-            placed += await self._queue.give_place(task, due_place(task, policy, at))
+            place = due_place(task, policy, at, front=await self._front(task, policy))
+            placed += await self._queue.give_place(task, place)
         for task in await self._queue.overdue(at, BATCH):
             change, expect = expired(at), {"deadline": {"$lte": at}, "pending": None}
             if await self._apply(task, change, f"expire/{task['_id']}", expect):
@@ -128,16 +143,16 @@ class Recovery:
         busy = await self._workers.busy()
         holding = await self._tasks.runs_holding_tasks()
         ids = sorted({worker["run"] for worker in busy} | set(holding))
-        states = await self._runs.states(ids)
+        known = await self._runs.standings(ids)
         for worker in busy:
-            await self._free_zombie(worker, states.get(worker["run"]))
+            await self._free_zombie(worker, *known.get(worker["run"], (None, False)))
         for run in holding:
-            if run not in states or states[run] in FINAL:
+            if run not in known or known[run][0] in FINAL:
                 await self._bring_back(run, await self._runs.run(run))
 
-    async def _free_zombie(self, worker: Mapping[str, Any], state: str | None) -> None:
-        """Free a robot whose run has ended or is gone."""
-        if state is not None and state not in FINAL:
+    async def _free_zombie(self, worker: Mapping[str, Any], state: str | None, handed_over: bool) -> None:
+        """Free a robot whose run is gone, or has ended and was put away without it."""
+        if handed_over or (state is not None and state not in FINAL):
             return
         if await self._workers.release(worker["_id"], worker["run"], worker["epoch"]):
             ZOMBIES.labels("robot").inc()
@@ -156,11 +171,17 @@ class Recovery:
             policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
             attempt = int(task["held_by"]["attempt"])
             found = verdict(steps, task=task["_id"], attempt=attempt, policy=policy)
-            change = orphaned(task, found, policy, now(), why=why)
+            change = orphaned(task, found, policy, now(), why=why, front=await self._front(task, policy))
             expect = {"held_by.run": run_id, "held_by.attempt": attempt, "pending": None}
             if await self._apply(task, change, f"zombie/{run_id}/{attempt}", expect):
                 ZOMBIES.labels("task").inc()
                 log.warning("zombie_task_recovered", task=task["_id"], run=run_id, state=change.after.value, reason=why)
+
+    async def _front(self, task: Mapping[str, Any], policy: RetryPolicy) -> int | None:
+        """Rank of the first task of a task's list, for a workflow whose retries go there."""
+        if policy.position is not RetryPosition.FRONT:
+            return None
+        return await self._queue.front(str(list_key(task["account"], task["workflow"], task.get("priority"))))
 
     async def _tell_lost(self, run: Mapping[str, Any], reason: str) -> None:
         current = await self._runs.run(run["_id"])

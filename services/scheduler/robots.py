@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from services.scheduler.core.contact import Contact, sessions_gone
 from services.scheduler.core.enrolment import Answer as Enrolled
 from services.scheduler.core.enrolment import Decision, decide, known_of
@@ -22,6 +24,7 @@ from services.scheduler.requests import DONE, TRIES, Later, Outcome, Work, refus
 from services.scheduler.rights import Rights
 from services.scheduler.store.requests import RequestStore
 from services.scheduler.store.workers import WorkerStore
+from shared.contracts.settings_file import WorkerConfig
 from shared.domain.worker_state import Authorisation, WorkerMode, WorkerStatus
 from shared.errors import ErrorCode, PermanentError, TemporaryError
 from shared.mongo import Mongo
@@ -84,6 +87,9 @@ class Robots:
             "worker.revoke": self.revoke,
             "worker.remove": self.remove,
             "worker.mode": self.mode,
+            "worker.config": self.config,
+            "worker.drain": self.drain,
+            "worker.release": self.release,
         }
 
     async def enrol(self, request: Enrolment) -> Admission:
@@ -158,13 +164,55 @@ class Robots:
                 return _unknown(command)
             status = status_after_mode(WorkerStatus(worker["status"]), mode)
             expect = {key: worker[key] for key in ("mode", "status", "run")}
-            update = {"$set": {"mode": mode, "status": status}}
+            update = {"$set": {"mode": mode, "status": status, "drain": None}}
             if (await self._workers.change(worker["_id"], expect, update, op=command["_id"])).applied:
                 await self._audit(command, {"mode": mode, "before": worker["mode"]})
                 await self._stop_run(worker, mode, command)
                 self._kick()
                 return DONE
         return Later()
+
+    async def config(self, command: Mapping[str, Any]) -> Outcome:
+        """A person says what a robot may run, what it has, and when it may work; fields not named stay."""
+        try:
+            given = WorkerConfig.model_validate(command["args"])
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return refused(ErrorCode.INVALID_INPUT, f"{where}: {first['msg']}")
+        fields = given.model_dump(mode="json", exclude_unset=True)
+        done = await self._workers.change(command["target"], {}, {"$set": fields}, op=command["_id"])
+        if done.document is None:
+            return _unknown(command)
+        await self._audit(command, fields)
+        self._kick()
+        return DONE
+
+    async def drain(self, command: Mapping[str, Any]) -> Outcome:
+        """A person wants a robot to finish the run in hand and then stop."""
+        for _ in range(TRIES):
+            worker = await self._workers.worker(command["target"])
+            if worker is None:
+                return _unknown(command)
+            fields: dict[str, Any] = {"drain": {"by": command["by"], "at": now()}}
+            if worker.get("run") is None:
+                status = status_after_mode(WorkerStatus(worker["status"]), WorkerMode.STOP)
+                fields = {"mode": WorkerMode.STOP, "status": status, "drain": None}
+            expect = {key: worker[key] for key in ("mode", "status", "run")}
+            if (await self._workers.change(worker["_id"], expect, {"$set": fields}, op=command["_id"])).applied:
+                await self._audit(command, {"run": worker.get("run")})
+                return DONE
+        return Later()
+
+    async def release(self, command: Mapping[str, Any]) -> Outcome:
+        """A person ends a robot's quarantine; its failures are counted from zero."""
+        fields = {"quarantine": None, "failures": 0}
+        done = await self._workers.change(command["target"], {}, {"$set": fields}, op=command["_id"])
+        if done.document is None:
+            return _unknown(command)
+        await self._audit(command, {})
+        self._kick()
+        return DONE
 
     async def doubt(self, id: str, reason: str) -> None:
         """Something is wrong about a robot: note it, and if it is authorised, take that away and cut its connection."""
@@ -241,7 +289,8 @@ def _document(request: Enrolment, key_hash: str, at: datetime) -> dict[str, Any]
         "_id": request.worker, "schema_version": 1, "account": None, "key_hash": key_hash,
         "authorisation": Authorisation.PENDING, "authorised_by": None, "authorised_at": None, "grant": 0, "doubt": None,
         "connected": False, "status": WorkerStatus.WAITING, "mode": WorkerMode.RUN, "run": None,
-        "epoch": request.epoch,
+        "epoch": request.epoch, "workflows": None, "exclusive": None, "tags": [], "schedule": None, "quarantine": None,
+        "failures": 0, "drain": None, "follow": None,
         "sessions_gone": [], "seen": {}, "enrolled_at": at, "op": new_id("op_"), **_about(request),
     }  # fmt: skip
 

@@ -64,6 +64,10 @@ class FailureKind(StrEnum):
     """An act that can't be taken back may have been done: held for a person."""
 
 
+LOGIN_REJECTED = "LOGIN_REJECTED"
+"""Code of a failure for which the whole workflow is held at once."""
+
+
 class HoldReason(StrEnum):
     """Why a task is held."""
 

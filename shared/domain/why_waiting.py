@@ -5,9 +5,14 @@ told: what stands in the way of the task itself, then of its workflow, then of i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from shared.domain.calendar import Calendar
+from shared.domain.fitness import Away, Unfit, away, unfit
+from shared.domain.gates import Gate
 from shared.domain.task_state import FINAL, HoldReason, TaskState
 
 AHEAD_COUNTED_MAX = 1000
@@ -28,11 +33,47 @@ class Fleet:
 
     authorised: int = 0
     connected: int = 0
-    """Of the authorised ones."""
+    """Of the authorised ones that may run its scenario."""
     taking: int = 0
-    """Of the connected ones: in mode run."""
+    """Of the connected ones: in mode run, in no quarantine, inside the time in which they may work."""
     free: int = 0
     """Of those: without a run."""
+    unfit: Mapping[str, int] = field(default_factory=dict)
+    """Of the authorised ones: how many may not run its scenario, by reason (shared.domain.fitness.Unfit)."""
+    away: Mapping[str, int] = field(default_factory=dict)
+    """Of the connected ones that may: how many take nothing now, by reason (Away)."""
+    tags: tuple[str, ...] = ()
+    """What its scenario needs."""
+
+    @property
+    def fit(self) -> int:
+        """Authorised robots that may run its scenario."""
+        return self.authorised - sum(self.unfit.values())
+
+
+def fleet_of(
+    robots: Sequence[tuple[Mapping[str, Any], Calendar | None]], *, account: str, workflow: str, tags: frozenset[str],
+    now: datetime,
+) -> Fleet:  # fmt: skip
+    """What the robots of an account and the shared ones are to a task.
+
+    robots: documents of authorised ones, each with the calendar of its schedule. tags: what the task's scenario needs.
+    """
+    unfits: dict[str, int] = {}
+    aways: dict[str, int] = {}
+    connected = taking = free = 0
+    for worker, calendar in robots:
+        reason = unfit(worker, account=account, workflow=workflow, tags=tags)
+        if reason is not None:
+            unfits[reason.value] = unfits.get(reason.value, 0) + 1
+            continue
+        gone = away(worker, now, calendar)
+        connected += gone not in (Away.UNAUTHORISED, Away.DISCONNECTED)
+        taking += gone in (None, Away.BUSY)
+        free += gone is None
+        if gone in (Away.MODE, Away.QUARANTINE, Away.SCHEDULE):
+            aways[gone.value] = aways.get(gone.value, 0) + 1
+    return Fleet(len(robots), connected, taking, free, unfits, aways, tuple(sorted(tags)))
 
 
 @dataclass(frozen=True)
@@ -42,8 +83,12 @@ class Facts:
     state: TaskState
     now: datetime
     workflow: str
-    published: bool = True
-    """Whether the workflow has a current version."""
+    gate: Gate = field(default_factory=Gate)
+    """Whether its workflow takes tasks now."""
+    group_runs: int = 0
+    """Runs at work with its group values, when no further one is allowed; else 0."""
+    group_fields: tuple[str, ...] = ()
+    """What its group is made of, such as `certificate`."""
     not_before: datetime | None = None
     deadline: datetime | None = None
     in_queue: bool = True
@@ -69,11 +114,30 @@ def why_waiting(facts: Facts) -> str:
         return "its deadline has passed; it is about to expire"
     if facts.not_before is not None and facts.not_before > facts.now:
         return f"delayed until {_moment(facts.not_before)}"
-    if not facts.published:
-        return f"its workflow {facts.workflow} has no published version"
+    if not facts.gate.open:
+        return facts.gate.text
     if not facts.in_queue:
         return "its time has come; it is about to join the queue"
-    return _no_robot(facts.fleet) or _turn(facts)
+    return _no_robot(facts.fleet) or _group(facts) or _turn(facts)
+
+
+def facts_view(facts: Facts) -> dict[str, Any]:
+    """The facts behind the sentence, for people and programs; times stay times."""
+    fleet = facts.fleet
+    robots: dict[str, Any] = {
+        "authorised": fleet.authorised, "may_run_it": fleet.fit, "connected": fleet.connected, "taking": fleet.taking,
+        "free": fleet.free, "unfit": dict(fleet.unfit), "away": dict(fleet.away), "tags": list(fleet.tags),
+    }  # fmt: skip
+    gate: dict[str, Any] = {
+        "open": facts.gate.open, "reason": facts.gate.reason, "until": facts.gate.until, "room": facts.gate.room,
+        **facts.gate.facts,
+    }  # fmt: skip
+    return {
+        "state": facts.state.value, "workflow": facts.workflow, "not_before": facts.not_before,
+        "deadline": facts.deadline, "ahead": facts.ahead, "gate": gate, "robots": robots,
+        "group": {"fields": list(facts.group_fields), "runs": facts.group_runs},
+        "hold": {"reason": facts.hold_reason, "text": facts.hold_text} if facts.hold_reason else None,
+    }  # fmt: skip
 
 
 def _held(facts: Facts) -> str:
@@ -89,16 +153,50 @@ def _no_robot(fleet: Fleet) -> str | None:
     """What keeps every robot from taking any task."""
     if fleet.authorised == 0:
         return "no robot is authorised for its account"
+    if fleet.fit == 0:
+        return _unfit(fleet)
     if fleet.connected == 0:
+        may = "" if fleet.fit == fleet.authorised else " that may run it"
         one = (
-            "the authorised robot is"
-            if fleet.authorised == 1
-            else f"none of the {fleet.authorised} authorised robots is"
+            f"the authorised robot{may} is" if fleet.fit == 1 else f"none of the {fleet.fit} authorised robots{may} is"
         )
-        return f"{one} not connected" if fleet.authorised == 1 else f"{one} connected"
+        return f"{one} not connected" if fleet.fit == 1 else f"{one} connected"
     if fleet.taking == 0:
-        return "every connected robot is paused or stopped"
+        return _nobody_takes(fleet)
     return None
+
+
+_AWAY = {
+    Away.MODE.value: "paused or stopped",
+    Away.QUARANTINE.value: "in quarantine after failures",
+    Away.SCHEDULE.value: "outside its time to work",
+}
+
+
+def _nobody_takes(fleet: Fleet) -> str:
+    """Every connected robot that may run it takes nothing now, and why."""
+    said = [f"{n} {_AWAY[reason]}" for reason, n in fleet.away.items() if reason in _AWAY]
+    if len(said) == 1:
+        return f"every connected robot is {_AWAY[next(iter(fleet.away))]}"
+    return f"no connected robot takes work: {', '.join(said)}" if said else "every connected robot is paused or stopped"
+
+
+def _unfit(fleet: Fleet) -> str:
+    """Why no authorised robot may run it."""
+    reason = max(fleet.unfit, key=lambda key: fleet.unfit[key])
+    if reason == Unfit.TAGS:
+        return f"no authorised robot has all the tags that it needs ({', '.join(fleet.tags)})"
+    if reason == Unfit.EXCLUSIVE:
+        return "every authorised robot is in exclusive mode for another workflow"
+    return "no authorised robot may run its workflow"
+
+
+def _group(facts: Facts) -> str | None:
+    if facts.group_runs == 0:
+        return None
+    what = " and ".join(facts.group_fields) or "group"
+    runs = "a run is" if facts.group_runs == 1 else f"{facts.group_runs} runs are"
+    return f"{runs} at work with the same {what}, as many as may be at once"
 
 
 def _turn(facts: Facts) -> str:

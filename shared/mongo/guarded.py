@@ -36,6 +36,7 @@ from shared.obs.metrics import counter
 RETRY_S = 10.0
 FAILOVER_CODES = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 """ShutdownInProgress, PrimarySteppedDown, NotWritablePrimary, Interrupted (both), NotPrimary (both)."""
+WRITE_CONFLICT_CODE = 112
 WRITE_CONCERN_CODES = frozenset({64, 79, 100})
 REREAD_TIMEOUT_MS = 5_000
 
@@ -121,8 +122,14 @@ async def guarded_update(
     return await attempt() if session is not None else await _retried(attempt, f"update of {collection.name}")
 
 
-async def in_transaction(mongo: Mongo, fn: Callable[[Session], Awaitable[T]]) -> T:
+class WriteConflict(TemporaryError):
+    """Another transaction changes the same documents; nothing was done."""
+
+
+async def in_transaction(mongo: Mongo, fn: Callable[[Session], Awaitable[T]], *, conflicts: bool = True) -> T:
     """Run `fn(session)` in a transaction; again when the server says that this may help.
+
+    conflicts: also after a write conflict; a caller that would look again in any case says no and gets WriteConflict.
 
     `fn` may run several times, and does nothing but database calls with the session. Its own errors roll back and
     come through. Raises: TemporaryError when the database did not take it within RETRY_S seconds. The outcome is then
@@ -136,13 +143,21 @@ async def in_transaction(mongo: Mongo, fn: Callable[[Session], Awaitable[T]]) ->
         ):
             return await fn(session)
 
-    return await _retried(attempt, "transaction")
+    try:
+        return await _retried(attempt, "transaction", conflicts=conflicts)
+    except OperationFailure as error:
+        if error.code == WRITE_CONFLICT_CODE:
+            raise WriteConflict("another transaction changes the same documents") from error
+        raise
 
 
-async def _retried(attempt: Callable[[], Awaitable[T]], what: str) -> T:
+async def _retried(attempt: Callable[[], Awaitable[T]], what: str, *, conflicts: bool = True) -> T:
+    def again(error: BaseException) -> bool:
+        return _worth_another_try(error) and (conflicts or getattr(error, "code", None) != WRITE_CONFLICT_CODE)
+
     try:
         async for trial in AsyncRetrying(
-            retry=retry_if_exception(_worth_another_try),
+            retry=retry_if_exception(again),
             stop=stop_after_delay(RETRY_S),
             wait=wait_random_exponential(multiplier=0.05, max=1.0),
             after=lambda _: _retries.inc(),
@@ -151,7 +166,7 @@ async def _retried(attempt: Callable[[], Awaitable[T]], what: str) -> T:
             with trial:
                 return await attempt()
     except PyMongoError as error:
-        if _worth_another_try(error):
+        if again(error):
             raise TemporaryError(f"{what} failed: {first_line(error)}") from error
         raise
     raise AssertionError("unreachable: the loop returns or raises")

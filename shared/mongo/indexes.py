@@ -84,9 +84,15 @@ _TASKS = (
     Index("tasks", (("account", _UP), ("workflow", _UP), ("reference", _UP)), unique=True, name="reference"),
     Index(
         "tasks",
-        (("queue.list", _UP), ("queue.rank", _UP), ("_id", _UP)),
+        (("queue.list", _UP), ("queue.rank", _UP), ("_id", _UP), ("queue.key", _UP)),
         partial={"queue.list": {"$exists": True}},
         name="queue",
+    ),
+    Index(
+        "tasks",
+        (("queue.list", _UP), ("queue.key", _UP), ("queue.rank", _UP), ("_id", _UP)),
+        partial={"queue.list": {"$exists": True}},
+        name="group",
     ),
     Index(
         "tasks", (("not_before", _UP),), partial={"state": "queued", "not_before": {"$exists": True}}, name="delayed"
@@ -97,6 +103,7 @@ _TASKS = (
     Index("tasks", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
     Index("tasks", (("account", _UP), ("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account_state"),
     Index("tasks", (("account", _UP), ("workflow", _UP), ("state", _UP)), name="workflow_state"),
+    Index("tasks", (("account", _UP), ("state", _UP), ("_id", _UP)), name="account_state_id"),
     Index("tasks", (("held_by.run", _UP),), partial={"held_by.run": {"$exists": True}}, name="held_by"),
     Index("tasks", (("created_at", _DOWN), ("_id", _DOWN)), name="newest"),
 )
@@ -109,6 +116,7 @@ _RUNS = (
     Index("runs", (("worker", _UP), ("opened_at", _DOWN), ("_id", _DOWN)), name="worker"),
     Index("runs", (("state", _UP), ("progressed_at", _UP)), name="progress"),
     Index("runs", (("tasks.task", _UP),), name="task"),
+    Index("runs", (("locks", _UP), ("state", _UP)), name="locks"),
     Index("runs", (("trim", _UP),), partial={"trim": True}, name="trim"),
     Index("runs", (("opened_at", _DOWN), ("_id", _DOWN)), name="newest"),
 )
@@ -123,7 +131,11 @@ _OTHERS = (
     Index("batches", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
     Index("late_replies", (("run", _UP), ("seq", _UP)), name="step"),
     Index("workers", (("addresses", _UP),), name="addresses"),
-    Index("workers", (("authorisation", _UP), ("connected", _UP), ("status", _UP)), name="free"),
+    Index(
+        "workers",
+        (("authorisation", _UP), ("connected", _UP), ("status", _UP), ("mode", _UP), ("run", _UP)),
+        name="free",
+    ),
     Index("workers", (("run", _UP),), partial={"run": {"$exists": True}}, name="run"),
     Index("commands", (("to", _UP), ("due_at", _UP)), partial={"state": "pending"}, name="pending"),
     Index("commands", (("target", _UP), ("created_at", _DOWN)), name="target"),
@@ -147,6 +159,16 @@ _OTHERS = (
     Index("logs", (("run", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"run": {"$exists": True}}, name="run"),
     Index("logs", (("task", _UP), ("at", _DOWN), ("_id", _DOWN)), partial={"task": {"$exists": True}}, name="task"),
     Index("logs", (("service", _UP), ("at", _DOWN), ("_id", _DOWN)), name="service"),
+    Index("calendars", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("portals", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("usage", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("usage", (("account", _UP), ("workflow", _UP)), name="workflow"),
+    Index("slots", (("holders", _UP),), name="holders"),
+    Index("circuits", (("account", _UP), ("state", _UP)), name="account"),
+    Index("events", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("events", (("at", _DOWN), ("_id", _DOWN)), name="at"),
+    Index("events", (("account", _UP), ("at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("events", (("target", _UP), ("at", _DOWN)), name="target"),
     Index("audit", (("at", _DOWN), ("_id", _DOWN)), name="at"),
     Index("audit", (("target", _UP), ("at", _DOWN)), name="target"),
     Index("audit", (("account", _UP), ("at", _DOWN)), name="account"),
@@ -154,7 +176,7 @@ _OTHERS = (
 
 INDEXES: tuple[Index, ...] = (*_TASKS, *_RUNS, *_OTHERS)
 COLLECTIONS = tuple(
-    sorted({index.collection for index in INDEXES} | {"accounts", "users", "steps", "evidence", "leases"})
+    sorted({index.collection for index in INDEXES} | {"accounts", "users", "steps", "evidence", "leases", "paces"})
 )
 """All collections; they are made at start, because older servers can't make one inside a transaction under load."""
 

@@ -97,7 +97,7 @@ class Watch:
         """
         query = {"_id": {"$gte": f"{self._kind}/", "$lt": f"{self._kind}0"}}
         try:
-            found = await self._mongo["leases"].find(query).to_list(10_000)
+            found = await self._mongo["leases"].find(query).limit(10_000).to_list(None)
         except PyMongoError as error:
             raise TemporaryError(f"leases can't be read: {first_line(error)}") from error
         at_s = self._clock()

@@ -1,4 +1,4 @@
-"""Gathers the facts from which shared.domain.why_waiting makes its sentence.
+"""Gathers the facts from which shared.domain makes the sentence why a task waits, and the forecast when it starts.
 
 Called by: collector (GET of a task), console (queue/why). Reads only; every count has a limit, and each query is an
 index range, so asking costs the same however long the queue is.
@@ -6,19 +6,59 @@ index range, so asking costs the same however long the queue is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from shared.domain.priority import Priority, level, list_keys
+from shared.domain.calendar import Calendar
+from shared.domain.forecast import Inputs, forecast
+from shared.domain.gates import Gate, GateReason, Rules, group_lock
+from shared.domain.priority import ListKey, aged_level, level, rank_reaching
+from shared.domain.scenario import task_key
 from shared.domain.task_state import TaskState
-from shared.domain.why_waiting import AHEAD_COUNTED_MAX, Facts, Fleet
+from shared.domain.why_waiting import AHEAD_COUNTED_MAX, Facts, Fleet, facts_view, fleet_of
 from shared.domain.why_waiting import why_waiting as sentence
-from shared.domain.worker_state import Authorisation, WorkerMode, WorkerStatus
+from shared.domain.worker_state import Authorisation
 from shared.mongo import Mongo
-from shared.obs.clock import now
+from shared.mongo.gates import Calendars, Situation, WorkflowGate, read_situation
+from shared.obs.clock import now as clock_now
+from shared.obs.clock import now_us as clock_now_us
 
-WORKFLOWS_COMPARED_MAX = 200
+LISTS_COMPARED_MAX = 1400
+AHEAD_FORECAST_MAX = 50_000
+"""Tasks in front that a forecast counts."""
 WORKERS_COUNTED_MAX = 5000
+TASK_S_UNKNOWN = 60.0
+"""What a task in front counts with when nothing was measured for its workflow."""
+ROBOT_FIELDS = {
+    "account": 1, "workflows": 1, "exclusive": 1, "tags": 1, "schedule": 1, "quarantine": 1, "drain": 1,
+    "authorisation": 1, "connected": 1, "status": 1, "mode": 1, "run": 1,
+}  # fmt: skip
+WAITS_FOR_A_PERSON = frozenset({GateReason.HELD, GateReason.UNPUBLISHED})
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a task is not running, and when it may."""
+
+    why: str
+    """One sentence."""
+    facts: dict[str, Any]
+    """What the sentence is made from, ready for JSON but for its times."""
+    forecast: dict[str, Any] | None
+    """{starts_at, ends_at, deadline_kept, text}; none when it does not wait in the queue."""
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Tasks that go first, by workflow id."""
+
+    counts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
 
 async def why_waiting(mongo: Mongo, task: Mapping[str, Any]) -> str:
@@ -26,60 +66,184 @@ async def why_waiting(mongo: Mongo, task: Mapping[str, Any]) -> str:
 
     task: the document from `tasks`, whole.
     """
+    facts, _, _, _ = await _gather(mongo, task, AHEAD_COUNTED_MAX + 1)
+    return sentence(facts)
+
+
+async def explain(mongo: Mongo, task: Mapping[str, Any]) -> Explanation:
+    """Why the task of this document is not running, the facts behind it, and when it may start."""
+    facts, ahead, _, workflow = await _gather(mongo, task, AHEAD_FORECAST_MAX)
+    said = None
+    if facts.state is TaskState.QUEUED and workflow is not None:
+        said = await _forecast(mongo, task, facts, ahead, workflow)
+    return Explanation(sentence(facts), facts_view(facts), said)
+
+
+async def _gather(
+    mongo: Mongo, task: Mapping[str, Any], ahead_max: int
+) -> tuple[Facts, _Ahead, Situation, WorkflowGate | None]:
+    """Everything that is known about why a task waits."""
+    at, id = clock_now(), f"{task['account']}/{task['workflow']}"
     state = TaskState(task["state"])
-    workflow = await mongo["workflows"].find_one(
-        {"_id": f"{task['account']}/{task['workflow']}"}, {"current": 1, "settings.priority": 1}
-    )
-    hold = task.get("hold") or {}
     queued = state is TaskState.QUEUED
     place = task.get("queue") if queued else None
-    return sentence(
-        Facts(
-            state=state,
-            now=now(),
-            workflow=task["workflow"],
-            published=bool(workflow and workflow.get("current") is not None),
-            not_before=task.get("not_before"),
-            deadline=task.get("deadline"),
-            in_queue=place is not None,
-            hold_reason=hold.get("reason"),
-            hold_text=hold.get("text") or "",
-            run=(task.get("held_by") or {}).get("run"),
-            ahead=await _ahead(mongo, task, place) if place else 0,
-            fleet=await _fleet(mongo, task["account"]) if queued else Fleet(),
-        )
+    heads = await _heads(mongo, task["account"]) if place else []
+    ids = {id, *(str(key.account) + "/" + key.workflow for key in heads)} if queued else {id}
+    situation = await read_situation(mongo, ids, at) if queued else Situation(at, {})
+    workflow = situation.gates.get(id)
+    scenario = await _scenario(mongo, task, workflow) if workflow is not None else {}
+    ahead = await _ahead(mongo, task, place, heads, situation, ahead_max) if place and workflow else _Ahead({})
+    hold = task.get("hold") or {}
+    facts = Facts(
+        state=state,
+        now=at,
+        workflow=task["workflow"],
+        not_before=task.get("not_before"),
+        deadline=task.get("deadline"),
+        in_queue=place is not None,
+        hold_reason=hold.get("reason"),
+        hold_text=hold.get("text") or "",
+        run=(task.get("held_by") or {}).get("run"),
+        ahead=ahead.total,
+        fleet=await _fleet(mongo, task, workflow, scenario, at) if queued else Fleet(),
+        group_runs=_group_runs(task, workflow, situation),
+        group_fields=tuple(scenario.get("group_by") or ()),
+        gate=_gate(task, workflow) if queued else Gate(),
+    )
+    return facts, ahead, situation, workflow
+
+
+def _gate(task: Mapping[str, Any], workflow: WorkflowGate | None) -> Gate:
+    if workflow is not None:
+        return workflow.gate
+    return Gate(GateReason.UNPUBLISHED, f"its workflow {task['workflow']} has no published version")
+
+
+async def _scenario(mongo: Mongo, task: Mapping[str, Any], workflow: WorkflowGate) -> Mapping[str, Any]:
+    """The scenario that takes the task under the current version; empty when none does."""
+    version = await mongo["versions"].find_one(
+        {"_id": f"{workflow.id}/{workflow.document.get('current')}"}, {"scenarios": 1}
+    )
+    scenarios = (version or {}).get("scenarios") or ()
+    number = task_key(scenarios, task["input"]).scenario if scenarios else None
+    found: Mapping[str, Any] = {} if number is None else scenarios[number]
+    return found
+
+
+async def _fleet(
+    mongo: Mongo, task: Mapping[str, Any], workflow: WorkflowGate | None, scenario: Mapping[str, Any], at: datetime
+) -> Fleet:
+    """The robots that may run the task: its account's own and the shared ones."""
+    query = {"authorisation": Authorisation.AUTHORISED.value, "account": {"$in": [task["account"], None]}}
+    robots = await mongo["workers"].find(query, ROBOT_FIELDS).limit(WORKERS_COUNTED_MAX).to_list(None)
+    scheduled = [(one.get("account") or "", one["schedule"]) for one in robots if one.get("schedule")]
+    calendars = await Calendars.read(mongo, scheduled)
+
+    def calendar(robot: Mapping[str, Any]) -> Calendar | None:
+        schedule = robot.get("schedule")
+        return calendars.of(robot.get("account") or "", schedule) if schedule else None
+
+    rules = workflow.rules if workflow is not None else Rules()
+    return fleet_of(
+        [(robot, calendar(robot)) for robot in robots],
+        account=task["account"],
+        workflow=task["workflow"],
+        tags=rules.tags | frozenset(scenario.get("tags") or ()),
+        now=at,
     )
 
 
-async def _fleet(mongo: Mongo, account: str) -> Fleet:
-    """The robots that may run tasks of this account: its own and the shared ones."""
-    query = {"authorisation": Authorisation.AUTHORISED.value, "account": {"$in": [account, None]}}
-    fields = {"connected": 1, "mode": 1, "status": 1, "run": 1}
-    authorised = await mongo["workers"].find(query, fields).limit(WORKERS_COUNTED_MAX).to_list(None)
-    connected = [worker for worker in authorised if worker["connected"]]
-    taking = [worker for worker in connected if worker["mode"] == WorkerMode.RUN]
-    free = [worker for worker in taking if worker["status"] == WorkerStatus.WAITING and worker.get("run") is None]
-    return Fleet(len(authorised), len(connected), len(taking), len(free))
+def _group_runs(task: Mapping[str, Any], workflow: WorkflowGate | None, situation: Situation) -> int:
+    """Runs at work with the task's group values, when no further one is allowed."""
+    if workflow is None or workflow.rules.group_max is None:
+        return 0
+    digest = str(task.get("group") or "").rpartition(".")[2]
+    lock = group_lock(task["account"], task["workflow"], digest, of_workflow=workflow.rules.group_of_workflow)
+    runs = situation.held[lock] if lock is not None else 0
+    return runs if runs >= workflow.rules.group_max else 0
 
 
-async def _ahead(mongo: Mongo, task: Mapping[str, Any], place: Mapping[str, Any]) -> int:
-    """How many tasks of the account go first, counted up to one more than the limit: higher levels, then older ones.
+async def _heads(mongo: Mongo, account: str) -> list[ListKey]:
+    """The lists of an account that hold tasks. Other accounts are left out: how much they have waiting is none of this
+    account's business."""
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"queue.list": {"$gt": f"{account}/", "$lt": f"{account}0"}}},
+        {"$sort": {"queue.list": 1, "queue.rank": 1, "_id": 1}},
+        {"$group": {"_id": "$queue.list", "rank": {"$first": "$queue.rank"}}},
+        {"$limit": LISTS_COMPARED_MAX},
+    ]
+    found = await mongo["tasks"].aggregate(pipeline)
+    return [ListKey(*parts) async for one in found if len(parts := one["_id"].split("/")) == 3]
 
-    Tasks of other accounts are left out: how much they have waiting is none of this account's business.
+
+async def _ahead(
+    mongo: Mongo, task: Mapping[str, Any], place: Mapping[str, Any], heads: Sequence[ListKey], situation: Situation,
+    limit: int,
+) -> _Ahead:  # fmt: skip
+    """How many tasks of the account go first, counted up to `limit`: higher levels, then older ones.
+
+    Tasks of workflows that take none now are in nobody's way.
     """
-    query = {"account": task["account"], "current": {"$ne": None}}
-    levels: dict[str, int] = {}
-    async for workflow in (
-        mongo["workflows"].find(query, {"name": 1, "settings.priority": 1}).limit(WORKFLOWS_COMPARED_MAX)
-    ):
-        priority = int((workflow.get("settings") or {}).get("priority", Priority.NORMAL))
-        levels.update({str(key): level(key, priority) for key in list_keys(task["account"], workflow["name"])})
-    mine = levels.get(place["list"], int(Priority.NORMAL))
-    higher = [key for key, one in levels.items() if one > mine]
-    same = [key for key, one in levels.items() if one == mine]
-    limit = AHEAD_COUNTED_MAX + 1
-    first = await mongo["tasks"].count_documents({"queue.list": {"$in": higher}}, limit=limit) if higher else 0
-    if first >= limit:
-        return limit
-    older = {"queue.list": {"$in": same}, "queue.rank": {"$lt": place["rank"]}}
-    return int(first + await mongo["tasks"].count_documents(older, limit=limit - first))
+    mine = _my_level(task, place, situation)
+    counts: dict[str, int] = {}
+    by_workflow: dict[str, list[ListKey]] = {}
+    for key in heads:
+        by_workflow.setdefault(f"{key.account}/{key.workflow}", []).append(key)
+    for id, keys in by_workflow.items():
+        workflow, left = situation.gates.get(id), limit - sum(counts.values())
+        if workflow is None or not workflow.gate.open or left <= 0:
+            continue
+        ranges = [one for key in keys if (one := _range_ahead(key, workflow.rules, mine, place)) is not None]
+        if ranges:
+            counts[id] = int(await mongo["tasks"].count_documents({"$or": ranges}, limit=left))
+    return _Ahead(counts)
+
+
+def _my_level(task: Mapping[str, Any], place: Mapping[str, Any], situation: Situation) -> int:
+    key = ListKey(*place["list"].split("/"))
+    workflow = situation.gates[f"{task['account']}/{task['workflow']}"]
+    base = level(key, workflow.rules.priority)
+    return aged_level(base, int(place["rank"]), now_us=clock_now_us(), every_us=workflow.rules.every_us)
+
+
+def _range_ahead(key: ListKey, rules: Rules, mine: int, place: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The part of a list that goes before a task of level `mine`: always its beginning, because within a list older
+    tasks never stand lower."""
+    base, now_us, rank = level(key, rules.priority), clock_now_us(), int(place["rank"])
+    if base > mine:
+        return {"queue.list": str(key)}
+    higher = rank_reaching(base, mine + 1, now_us=now_us, every_us=rules.every_us)
+    equal = rank_reaching(base, mine, now_us=now_us, every_us=rules.every_us)
+    bounds = [one for one in (higher, None if equal is None else min(equal, rank - 1)) if one is not None]
+    return {"queue.list": str(key), "queue.rank": {"$lte": max(bounds)}} if bounds else None
+
+
+async def _forecast(
+    mongo: Mongo, task: Mapping[str, Any], facts: Facts, ahead: _Ahead, workflow: WorkflowGate
+) -> dict[str, Any]:
+    """When it may start, from measured handling times, robots, windows and limits."""
+    ids = sorted({workflow.id, *ahead.counts})
+    paces = {one["_id"]: one async for one in mongo["paces"].find({"_id": {"$in": ids}})}
+    mine = paces.get(workflow.id) or {}
+    work_s = sum(n * float(paces.get(id, {}).get("task_s", TASK_S_UNKNOWN)) for id, n in ahead.counts.items())
+    at = facts.now if facts.not_before is None else max(facts.now, facts.not_before)
+    said = forecast(
+        Inputs(
+            now=at,
+            calendar=workflow.standing.calendar,
+            ahead_work_s=work_s,
+            ahead_own=ahead.counts.get(workflow.id, 0),
+            robots=facts.fleet.taking,
+            busy_until_s=0.0 if facts.fleet.free else float(mine.get("task_s", TASK_S_UNKNOWN)),
+            task_s=mine.get("task_s"),
+            overhead_s=mine.get("overhead_s"),
+            limits=tuple((one.limit, one.used) for one in workflow.standing.used),
+            zone=workflow.rules.zone,
+            runs_max=workflow.rules.runs_max,
+            deadline=task.get("deadline"),
+            held=workflow.gate.reason in WAITS_FOR_A_PERSON,
+        )
+    )
+    return {
+        "starts_at": said.starts_at, "ends_at": said.ends_at, "deadline_kept": said.deadline_kept, "text": said.text,
+    }  # fmt: skip

@@ -50,6 +50,7 @@ def script_modules(objects: Iterable[str]) -> dict[str, ExternalModule]:
                 "objects": _objects(list(objects)),
                 "secrets": ExternalModule({"get": _never}, stubs=_SECRETS_STUB),
                 "business_error": _never,
+                "login_rejected": _never,
             },
             stubs=stub_source("regente"),
         ),

@@ -45,6 +45,7 @@ def task_document(push: Push, item: Item, *, id: str, op: str) -> dict[str, Any]
         "reference": item.reference,
         "input": dict(item.input),
         "input_digest": item.digest,
+        "group": item.group,
         "priority": item.priority,
         "state": TaskState.QUEUED.value,
         "attempts": 0,
@@ -72,7 +73,8 @@ def task_document(push: Push, item: Item, *, id: str, op: str) -> dict[str, Any]
         document["deadline"] = item.deadline
     if not waits:
         key = list_key(push.account, push.workflow, item.priority)
-        document["queue"] = {"list": str(key), "rank": rank_at_end(push.at_us + item.index)}
+        rank = rank_at_end(push.at_us + item.index)
+        document["queue"] = {"list": str(key), "key": item.group, "rank": rank}
     return document
 
 

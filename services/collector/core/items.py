@@ -39,6 +39,8 @@ class Item:
     priority: int | None = None
     not_before: datetime | None = None
     deadline: datetime | None = None
+    group: str = ""
+    """Key of its scenario and group (shared.domain.scenario)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def check_item(index: int, raw: Any, *, schema: InputSchema, now: datetime) -> I
     _order(not_before, deadline, now, found)
     if found or reference is None or digest is None:
         return Refused(index, reference, found[:10], digest)
-    return Item(index, reference, value, digest, priority, not_before, deadline)
+    return Item(index, reference, value, digest, priority, not_before, deadline, schema.group(value))
 
 
 def digest_of(value: Mapping[str, Any]) -> str:

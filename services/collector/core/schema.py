@@ -1,4 +1,4 @@
-"""A workflow's JSON Schema (Draft 2020-12), compiled once per version, and what it says against an input.
+"""A version's JSON Schema (Draft 2020-12), compiled once, what it says against an input, and which scenario takes it.
 
 Called by: items.py; service code keeps compiled ones by version id (a version never changes). Nothing is ever
 fetched: a
@@ -16,6 +16,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+
+from shared.domain.scenario import matching, place_key
 
 ERRORS_PER_ITEM_MAX = 10
 TEXT_MAX = 300
@@ -40,10 +42,11 @@ class Complaint:
 
 
 class InputSchema:
-    """A compiled schema."""
+    """A compiled schema, with the scenarios of its version."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], scenarios: Sequence[Mapping[str, Any]] = ()) -> None:
         """Raises: UnusableSchema."""
+        self._scenarios = scenarios
         try:
             Draft202012Validator.check_schema(dict(schema))
         except (SchemaError, RecursionError) as error:
@@ -51,6 +54,10 @@ class InputSchema:
         self._validator = Draft202012Validator(
             dict(schema), format_checker=Draft202012Validator.FORMAT_CHECKER, registry=Registry()
         )
+
+    def group(self, value: Mapping[str, Any]) -> str:
+        """The key of an input's scenario and group, by which tasks of one run are found; empty without scenarios."""
+        return place_key(self._scenarios, value) if self._scenarios else ""
 
     def complaints(self, value: Mapping[str, Any]) -> list[Complaint]:
         """What is wrong with an input; at most ERRORS_PER_ITEM_MAX.
@@ -63,7 +70,11 @@ class InputSchema:
             raise UnusableSchema(f"the workflow's input schema refers to {_short(str(error))}") from error
         except RecursionError:
             return [Complaint("INVALID_INPUT", "the input is nested too deeply for its schema", "/input")]
-        return [_complaint(error) for error in errors]
+        if errors or not self._scenarios or matching(self._scenarios, value) is not None:
+            return [_complaint(error) for error in errors]
+        names = ", ".join(str(one["name"]) for one in self._scenarios)
+        text = f"no scenario of the workflow takes this input; look at the conditions of {names}"
+        return [Complaint("INVALID_INPUT", _short(text), "/input")]
 
 
 def pointer(parts: Sequence[Any]) -> str:

@@ -52,6 +52,13 @@ class BusinessErrorCall:
 
 
 @dataclass(frozen=True)
+class LoginRejectedCall:
+    """The script says that the portal refused its log-in: every further try brings the user nearer to being locked."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class ClockCall:
     """The script asks for the time."""
 
@@ -65,7 +72,7 @@ class SleepCall:
     seconds: float
 
 
-Call = RobotCall | LogCall | SecretCall | BusinessErrorCall | ClockCall | SleepCall
+Call = RobotCall | LogCall | SecretCall | BusinessErrorCall | LoginRejectedCall | ClockCall | SleepCall
 
 
 def read_call(
@@ -83,6 +90,8 @@ def read_call(
         return SecretCall(_text(name, args, kwargs, "name"))
     if name == "regente.business_error":
         return BusinessErrorCall(_text(name, args, kwargs, "message")[:ERROR_MESSAGE_CHARS_MAX])
+    if name == "regente.login_rejected":
+        return LoginRejectedCall(_text(name, args, kwargs, "message")[:ERROR_MESSAGE_CHARS_MAX])
     module, _, function = name.rpartition(".")
     if module == "regente.log" and function in LOG_LEVELS:
         message = _text(name, args, {k: v for k, v in kwargs.items() if k == "message"}, "message")

@@ -1,18 +1,18 @@
-"""The document of a run as it is opened: everything the executor needs to begin, and who holds what.
+"""The document of a run as it is opened: everything the executor needs to begin, who holds what, and what it uses up.
 
-Called by: dispatch.py; inserted by store.opening in one transaction with the robot's epoch and the tasks' `held_by`.
-Change also: ARCHITECTURE.md (runs), the executor's store, which owns every later change.
+Called by: dispatch.py; inserted by store.opening in one transaction with the robot's epoch, the tasks' `held_by` and
+the limits' counters. Change also: ARCHITECTURE.md (runs), the executor's store, which owns every later change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.scheduler.core.order import Workflow, scenario_of
 from services.scheduler.core.tasks import pending
+from shared.domain.gates import Used
 from shared.domain.run_state import RUN
 
 SCHEMA_VERSION = 1
@@ -21,14 +21,24 @@ SEED_BITS = 63
 
 
 @dataclass(frozen=True)
+class Fence:
+    """A lock that only so many runs may hold at once."""
+
+    lock: str
+    runs_max: int
+
+
+@dataclass(frozen=True)
 class Opening:
     """What a run is opened with."""
 
     run: str
     """Its id, made anew for each try."""
-    workflow: Workflow
-    version: Mapping[str, Any]
-    """The document of the version that it keeps to its end."""
+    account: str
+    workflow: str
+    version: str
+    """The version that it keeps to its end."""
+    scenario: str
     worker: str
     epoch_before: int
     """The robot's epoch as it was read; the run's is one higher."""
@@ -38,6 +48,18 @@ class Opening:
     at: datetime
     traceparent: str | None = None
     """Of the task that goes first, so that one trace leads from the push to the delivery."""
+    group: Mapping[str, Any] = field(default_factory=dict)
+    """What the tasks share, by field: all that setup and teardown see."""
+    group_key: str = ""
+    """Key of scenario and group (shared.domain.scenario)."""
+    follow: Mapping[str, Any] | None = None
+    """{workflow, key, done}: what the robot has done for this group, so that the remaining scenarios come next."""
+    locks: Sequence[str] = ()
+    """What it holds until it is put away: of its account, its workflow, its group."""
+    fences: Sequence[Fence] = ()
+    """The locks among them that have a limit."""
+    used: Sequence[Used] = ()
+    """The limits that its tasks use up, as they were read."""
 
     @property
     def epoch(self) -> int:
@@ -53,10 +75,13 @@ def run_document(opening: Opening, taken: Mapping[str, int]) -> dict[str, Any]:
     return {
         "_id": opening.run,
         "schema_version": SCHEMA_VERSION,
-        "account": opening.workflow.account,
-        "workflow": opening.workflow.name,
-        "version": opening.version["_id"],
-        "scenario": scenario_of(opening.version)["name"],
+        "account": opening.account,
+        "workflow": opening.workflow,
+        "version": opening.version,
+        "scenario": opening.scenario,
+        "group": dict(opening.group),
+        "group_key": opening.group_key,
+        "locks": list(opening.locks),
         "worker": opening.worker,
         "epoch": opening.epoch,
         "state": RUN.initial.value,

@@ -1,7 +1,7 @@
 """Which task is next for a robot, and which go with it.
 
-Called by: dispatch.py, with list heads and tasks that store.queue has read. The order itself stands in
-shared.domain.priority; here it is applied to robots that may not run everything, and to a run's further tasks.
+Called by: board.py and dispatch.py, with list heads and tasks that store.queue has read. The order itself stands in
+shared.domain.priority, what a robot may run in shared.domain.fitness; here both are applied to the queue.
 """
 
 from __future__ import annotations
@@ -10,37 +10,44 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.contracts.workflow_file import seconds
-from shared.domain.priority import Head, ListKey, Priority, level, target
+from shared.contracts.parts import seconds
+from shared.domain.fitness import unfit
+from shared.domain.gates import Rules, group_lock
+from shared.domain.priority import Head, ListKey, aged_level, level
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
+from shared.domain.scenario import group_digest, group_values, layout, parse_key
 
 TASKS_OF_RUN_MAX = 1000
 
 
 @dataclass(frozen=True)
-class Workflow:
-    """What the order of work needs to know about a published workflow."""
+class Plan:
+    """A version as the order of work reads it; it never changes, so it may be kept."""
 
-    account: str
-    name: str
-    current: int
-    """Number of the version that new runs take."""
-    priority: int
-    """Of tasks without one of their own, 0 to 5."""
+    version: str
+    """Its `_id` in `versions`."""
+    scenarios: tuple[Mapping[str, Any], ...]
+    layout: str
+    """What stands for all conditions and groupings; the keys of its tasks begin with it."""
 
-    @property
-    def id(self) -> str:
-        """Its `_id` in `workflows`."""
-        return f"{self.account}/{self.name}"
+    def scenario(self, key: str | None) -> int | None:
+        """Number of the scenario that a task with this key belongs to; none: the key is of another version's making,
+        or no scenario takes the task."""
+        parsed = parse_key(key)
+        if parsed is None or parsed.layout != self.layout or parsed.scenario is None:
+            return None
+        return parsed.scenario if parsed.scenario < len(self.scenarios) else None
+
+    def stale(self, key: str | None) -> bool:
+        """Whether a key was made for other scenarios."""
+        parsed = parse_key(key)
+        return parsed is None or parsed.layout != self.layout
 
 
-def workflow_of(document: Mapping[str, Any]) -> Workflow | None:
-    """A workflow's document as the order of work sees it, or none when nothing is published."""
-    current = document.get("current")
-    if current is None:
-        return None
-    settings = document.get("settings") or {}
-    return Workflow(document["account"], document["name"], int(current), int(settings.get("priority", Priority.NORMAL)))
+def plan_of(version: Mapping[str, Any]) -> Plan:
+    """The plan of a version's document."""
+    scenarios = tuple(version.get("scenarios") or ())
+    return Plan(version["_id"], scenarios, layout(scenarios))
 
 
 def retry_policy(settings: Mapping[str, Any] | None) -> RetryPolicy:
@@ -55,7 +62,7 @@ def retry_policy(settings: Mapping[str, Any] | None) -> RetryPolicy:
     )
 
 
-def parse_key(text: str) -> ListKey | None:
+def parse_list(text: str) -> ListKey | None:
     """The list that a task's `queue.list` names, or none when it is no list of ours."""
     parts = text.split("/")
     if len(parts) != 3 or not all(parts):
@@ -63,42 +70,81 @@ def parse_key(text: str) -> ListKey | None:
     return ListKey(*parts)
 
 
-def head_of(task: Mapping[str, Any], workflows: Mapping[str, Workflow]) -> Head | None:
-    """A task that is first in its list as a head, or none when its workflow has nothing published."""
-    key = parse_key(task["queue"]["list"])
+def head_of(task: Mapping[str, Any], rules: Rules, now_us: int) -> Head | None:
+    """A task that stands in a list as a head of it, with the level that counts now; none when it is no list of ours."""
+    key = parse_list(task["queue"]["list"])
     if key is None:
         return None
-    workflow = workflows.get(f"{key.account}/{key.workflow}")
-    if workflow is None:
-        return None
-    return Head(key=key, task=task["_id"], level=level(key, workflow.priority), rank=int(task["queue"]["rank"]))
+    rank = int(task["queue"]["rank"])
+    counted = aged_level(level(key, rules.priority), rank, now_us=now_us, every_us=rules.every_us)
+    return Head(key=key, task=task["_id"], level=counted, rank=rank, group=str(task["queue"].get("key") or ""))
 
 
-def target_for(heads: Iterable[Head], account: str | None) -> Head | None:
-    """The task that goes next on a robot of `account` (none: shared by all accounts)."""
-    return target(head for head in heads if account is None or head.key.account == account)
+def merge(tasks: Iterable[Mapping[str, Any]], rules: Rules, now_us: int, limit: int) -> list[Mapping[str, Any]]:
+    """The first tasks of several lists of one workflow, in the exact order: level with aging, then age, then id."""
+
+    def place(task: Mapping[str, Any]) -> tuple[int, int, str]:
+        head = head_of(task, rules, now_us)
+        return (0, 0, task["_id"]) if head is None else (-head.level, head.rank, head.task)
+
+    return sorted(tasks, key=place)[:limit]
 
 
-def by_level(heads: Iterable[Head], workflow: Workflow) -> list[list[str]]:
-    """The workflow's lists that hold tasks, in groups of equal level, the highest first; a group is read as one."""
-    groups: dict[int, list[str]] = {}
-    for head in heads:
-        if (head.key.account, head.key.workflow) == (workflow.account, workflow.name):
-            groups.setdefault(level(head.key, workflow.priority), []).append(str(head.key))
-    return [sorted(groups[one]) for one in sorted(groups, reverse=True)]
+def batch_max(scenario: Mapping[str, Any], room: int | None) -> int:
+    """How many tasks a run of this scenario takes at most, with what limits leave (none: any number)."""
+    most = max(1, min(int(scenario.get("max_tasks", 1)), TASKS_OF_RUN_MAX))
+    return most if room is None else min(most, room)
 
 
-def tasks_of_run(version: Mapping[str, Any]) -> int:
-    """How many tasks a run of this version takes: its first scenario's."""
-    return max(1, min(int(scenario_of(version).get("max_tasks", 1)), TASKS_OF_RUN_MAX))
+def needed_tags(rules: Rules, scenario: Mapping[str, Any]) -> frozenset[str]:
+    """What a robot must have for a scenario: the workflow's tags and its own."""
+    return rules.tags | frozenset(scenario.get("tags") or ())
 
 
-def scenario_of(version: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scenario that a run of this version runs.
+def fitting_scenarios(worker: Mapping[str, Any], account: str, name: str, rules: Rules, plan: Plan) -> frozenset[int]:
+    """Numbers of the scenarios of a workflow that a robot may run."""
+    return frozenset(
+        number
+        for number, scenario in enumerate(plan.scenarios)
+        if unfit(worker, account=account, workflow=name, tags=needed_tags(rules, scenario)) is None
+    )
 
-    Raises: ValueError when the version has none.
+
+def lock_of_key(account: str, name: str, rules: Rules, key: str) -> str | None:
+    """The lock of the group that a task's key names; none: it has no group."""
+    parsed = parse_key(key)
+    return None if parsed is None else group_lock(account, name, parsed.group, of_workflow=rules.group_of_workflow)
+
+
+def followers(plan: Plan, key: str, done: Sequence[int]) -> list[tuple[int, str]]:
+    """The remaining scenarios of a group, in order, each with the key of its tasks: they come next on the same robot.
+
+    key: of the run before; done: numbers of the scenarios that the robot has run for this group. Only scenarios that
+    group by the same fields share a group.
     """
-    scenarios: Sequence[Mapping[str, Any]] = version.get("scenarios") or ()
-    if not scenarios:
-        raise ValueError(f"version {version.get('_id')} has no scenario")
-    return scenarios[0]
+    parsed = parse_key(key)
+    if parsed is None or parsed.layout != plan.layout or parsed.scenario is None or not parsed.group:
+        return []
+    fields = sorted(plan.scenarios[parsed.scenario].get("group_by") or ())
+    return [
+        (number, f"{plan.layout}.{number:02d}.{parsed.group}")
+        for number, scenario in enumerate(plan.scenarios)
+        if number not in done and sorted(scenario.get("group_by") or ()) == fields
+    ]
+
+
+def robot_class(worker: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What decides which work a robot may take: equal for robots that may stand in for one another."""
+    workflows = worker.get("workflows")
+    return (
+        worker.get("account"),
+        worker.get("exclusive"),
+        None if workflows is None else tuple(sorted(workflows)),
+        tuple(sorted(worker.get("tags") or ())),
+    )
+
+
+def shared_values(scenario: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """What the tasks of a run share with its first task, and the digest of that."""
+    values = group_values(scenario, task["input"])
+    return values, group_digest(values)

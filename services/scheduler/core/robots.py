@@ -33,6 +33,17 @@ def status_after_release(status: WorkerStatus, mode: WorkerMode) -> WorkerStatus
     return after
 
 
+def released(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a robot whose run ended: free, or what a person wanted of it meanwhile.
+
+    One that is drained stops, now that it has nothing in hand. Raises: IllegalTransition when it had no run.
+    """
+    drained = bool(worker.get("drain"))
+    mode = WorkerMode.STOP if drained and worker["mode"] == WorkerMode.RUN else WorkerMode(worker["mode"])
+    fields: dict[str, Any] = {"run": None, "status": status_after_release(WorkerStatus(worker["status"]), mode)}
+    return {**fields, "mode": mode, "drain": None} if drained else fields
+
+
 def status_after_mode(status: WorkerStatus, mode: WorkerMode) -> WorkerStatus:
     """Status of a robot when a person sets its mode: what is in hand goes on, nothing in hand follows the mode."""
     after = status if status in BUSY else IDLE[mode]

@@ -35,11 +35,13 @@ class Change:
     """Its place in the queue, or none when it may not run (now)."""
     attempts: int = 0
     """Added to the number of attempts."""
+    uncount: tuple[str, ...] = ()
+    """Counters of limits that the task is taken out of in the same transaction."""
 
     @property
     def event(self) -> str | None:
         """What its partner hears of it, if anything."""
-        return self.after.value if self.after in EVENTS else None
+        return self.after.value if self.after in EVENTS and self.after is not self.before else None
 
 
 def pending(to: str, what: str, at: datetime) -> dict[str, Any]:
@@ -55,34 +57,50 @@ def microseconds(at: datetime) -> int:
 
 
 def old_place(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a task stood before a run took it: by the moment from which it might run."""
+    """Where a task stood before a run took it or a person held it; by its times, if that was not kept."""
+    placed = task.get("placed") or {}
+    return _place(task, int(placed["rank"])) if "rank" in placed else _joined(task)
+
+
+def _joined(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The place by the moment from which a task might run."""
     times = (task.get(key) for key in ("created_at", "not_before", "eligible_at"))
     return _place(task, rank_at_end(max(microseconds(at) for at in times if at is not None)))
 
 
-def due_place(task: Mapping[str, Any], policy: RetryPolicy, now: datetime) -> dict[str, Any]:
+def due_place(
+    task: Mapping[str, Any], policy: RetryPolicy, now: datetime, *, front: int | None = None
+) -> dict[str, Any]:
     """The place of a task whose `not_before` has come: a retry joins where the workflow says, others at the end.
+
+    front: rank of the first task of its list, if one stands there.
 
     From then on the time is kept as `eligible_at`, and `not_before` is none: it stands in nobody's way any more.
     """
     if task.get("attempts", 0) > 0 and policy.position is RetryPosition.FRONT:
-        return _place(task, rank_at_front(microseconds(now)))
-    return old_place(task)
+        return _place(task, rank_at_front(microseconds(now), front))
+    return _joined(task)
 
 
-def given_back(task: Mapping[str, Any], what: ReturnReason, policy: RetryPolicy, now: datetime) -> Change:
+def given_back(
+    task: Mapping[str, Any], what: ReturnReason, policy: RetryPolicy, now: datetime, *, front: int | None = None
+) -> Change:
     """A run gives a task back: as it was, or for another attempt. Cancelled meanwhile, it ends here.
 
-    task: its document, with `pending` as the executor set it (`delay_s` there: not before that time).
+    task: its document, with `pending` as the executor set it (`delay_s` there: not before that time). front: rank of
+    the first task of its list, if one stands there. An attempt that was none is taken out of the limits again.
     """
     reason = "its run ended before its turn" if what is ReturnReason.NOT_STARTED else "an attempt is left"
     attempts = -1 if what is ReturnReason.NOT_STARTED else 0
     fields: dict[str, Any] = {"held_by": None, "pending": None}
+    out = uncounted(task, (task.get("held_by") or {}).get("run")) if what is ReturnReason.NOT_STARTED else ()
+    if out:
+        fields["counted"] = None
     if task.get("cancel"):
         TASK.check(TaskState.RUNNING, TaskState.QUEUED, owner=OWNER)
         TASK.check(TaskState.QUEUED, TaskState.CANCELLED, owner=OWNER)
         fields.update(pending=pending("delivery", TaskState.CANCELLED.value, now), finished_at=now)
-        return Change(TaskState.RUNNING, TaskState.CANCELLED, "cancelled while it ran", fields, None, attempts)
+        return Change(TaskState.RUNNING, TaskState.CANCELLED, "cancelled while it ran", fields, None, attempts, out)
     delay_s = float((task.get("pending") or {}).get("delay_s") or 0.0)
     if what is ReturnReason.RETRY:
         delay_s = max(delay_s, policy.delay_s)
@@ -92,22 +110,24 @@ def given_back(task: Mapping[str, Any], what: ReturnReason, policy: RetryPolicy,
     elif what is ReturnReason.NOT_STARTED:
         place = old_place(task)
     elif policy.position is RetryPosition.FRONT:
-        place = _place(task, rank_at_front(microseconds(now)))
+        place = _place(task, rank_at_front(microseconds(now), front))
     else:
         fields["eligible_at"] = now
         place = _place(task, rank_at_end(microseconds(now)))
-    return _change(TaskState.RUNNING, TaskState.QUEUED, reason, now, fields, place, attempts)
+    return _change(TaskState.RUNNING, TaskState.QUEUED, reason, now, fields, place, attempts, out)
 
 
 def orphaned(
-    task: Mapping[str, Any], verdict: Verdict | None, policy: RetryPolicy, now: datetime, *, why: str
-) -> Change:
+    task: Mapping[str, Any], verdict: Verdict | None, policy: RetryPolicy, now: datetime, *, why: str,
+    front: int | None = None,
+) -> Change:  # fmt: skip
     """A task whose run ended without saying what became of it.
 
     verdict: as core.zombies found it; none: the run never began on it.
     """
     if verdict is None or verdict is Verdict.RETRY:
-        return given_back(task, ReturnReason.NOT_STARTED if verdict is None else ReturnReason.RETRY, policy, now)
+        what = ReturnReason.NOT_STARTED if verdict is None else ReturnReason.RETRY
+        return given_back(task, what, policy, now, front=front)
     error = {"kind": FailureKind.SYSTEM.value, "code": "RUN_ENDED", "message": why, "line": None, "traceback": None}
     fields: dict[str, Any] = {"error": error, "held_by": None}
     if verdict is Verdict.FAIL:
@@ -156,6 +176,31 @@ def released(task: Mapping[str, Any], by: str, now: datetime) -> Change:
     return _change(TaskState.HELD, TaskState.QUEUED, f"{by} says: again", now, fields, place)
 
 
+def to_front(task: Mapping[str, Any], by: str, front: int | None, now: datetime) -> Change:
+    """A queued task that a person moves to the front.
+
+    front: the lowest rank among the tasks of its level in its account; none: it stands alone.
+    """
+    place = {**_place(task, rank_at_front(int(task["queue"]["rank"]), front))}
+    return Change(TaskState.QUEUED, TaskState.QUEUED, f"moved to the front by {by}", {}, place)
+
+
+def with_priority(task: Mapping[str, Any], priority: int | None, by: str) -> Change:
+    """A queued or held task that a person gives another priority (none: its workflow's); its age stays."""
+    said = "its workflow's" if priority is None else str(priority)
+    place = None
+    if task.get("queue"):
+        place = _place_in(task, priority, int(task["queue"]["rank"]))
+    state = TaskState(task["state"])
+    return Change(state, state, f"priority set to {said} by {by}", {"priority": priority}, place)
+
+
+def uncounted(task: Mapping[str, Any], run: str | None) -> tuple[str, ...]:
+    """The counters that a task is taken out of when the attempt that counted it, in `run`, was none after all."""
+    counted = task.get("counted") or {}
+    return tuple(counted.get("in") or ()) if run is not None and counted.get("run") == run else ()
+
+
 def _change(
     before: TaskState,
     after: TaskState,
@@ -164,6 +209,7 @@ def _change(
     fields: Mapping[str, Any],
     place: Mapping[str, Any] | None = None,
     attempts: int = 0,
+    uncount: tuple[str, ...] = (),
 ) -> Change:
     """A checked change, with the hand-over to delivery and the final time where the new state wants them."""
     TASK.check(before, after, owner=OWNER)
@@ -172,11 +218,17 @@ def _change(
         stored["pending"] = pending("delivery", after.value, now)
     if after in FINAL:
         stored["finished_at"] = now
-    return Change(before, after, reason[:TEXT_MAX], stored, place, attempts)
+    return Change(before, after, reason[:TEXT_MAX], stored, place, attempts, uncount)
 
 
 def _place(task: Mapping[str, Any], rank: int) -> dict[str, Any]:
-    return {"list": str(list_key(task["account"], task["workflow"], task.get("priority"))), "rank": rank}
+    own = task.get("priority")
+    return _place_in(task, own, rank)
+
+
+def _place_in(task: Mapping[str, Any], priority: int | None, rank: int) -> dict[str, Any]:
+    lists = list_key(task["account"], task["workflow"], priority)
+    return {"list": str(lists), "key": task.get("group") or "", "rank": rank}
 
 
 def _hold(task: Mapping[str, Any], reason: HoldReason, text: str, now: datetime) -> dict[str, Any]:

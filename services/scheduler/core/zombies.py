@@ -1,7 +1,8 @@
-"""What becomes of a task that a run left behind, judged by the run's journal.
+"""What becomes of a task that a run left behind, judged by the run's journal; and how long a run may stand still.
 
-Called by: recovery.py, for tasks still `running` although their run has ended or is gone. Nothing that may have been
-done is repeated: the same rule as for any failed attempt (shared.domain.retry), with the journal as the only witness.
+Called by: recovery.py, stalls.py. The first is for tasks still `running` although their run has ended or is gone.
+Nothing that may have been done is repeated: the same rule as for any failed attempt (shared.domain.retry), with the
+journal as the only witness.
 """
 
 from __future__ import annotations
@@ -36,3 +37,13 @@ def _may_have_acted(step: Mapping[str, Any], answer: str | None) -> bool:
     if instruction["effect"] != "act":
         return False
     return answer in (None, "in_doubt") or (bool(instruction.get("commit")) and answer == "done")
+
+
+def patience_s(last: Mapping[str, Any] | None, grace_s: float) -> float:
+    """How long a run may stand still: as long as the instruction in flight may take, and `grace_s` on top.
+
+    last: the newest entry of its journal; none: it has none yet.
+    """
+    if last is None or last["kind"] != "instruction":
+        return grace_s
+    return grace_s + float((last.get("instruction") or {}).get("timeout_s") or 0.0)

@@ -30,21 +30,26 @@ class RunStore:
         """A run by its id."""
         return await self._mongo["runs"].find_one({"_id": id})
 
-    async def states(self, ids: Sequence[str]) -> dict[str, str]:
-        """The states of those runs that exist."""
-        cursor = self._mongo["runs"].find({"_id": {"$in": list(ids)}}, {"state": 1})
-        return {run["_id"]: run["state"] async for run in cursor}
+    async def standings(self, ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+        """Of those runs that exist: the state, and whether it still is to be put away by a scheduler."""
+        cursor = self._mongo["runs"].find({"_id": {"$in": list(ids)}}, {"state": 1, "pending.to": 1})
+        return {run["_id"]: (run["state"], (run.get("pending") or {}).get("to") == OWNER) async for run in cursor}
 
     async def live(self) -> list[dict[str, Any]]:
         """Runs that have not ended and need a robot."""
         query = {"state": {"$in": sorted(LIVE)}, "worker": {"$ne": None}}
-        fields = {"worker": 1, "epoch": 1, "account": 1, "abort": 1}
-        return await self._mongo["runs"].find(query, fields).to_list(LIVE_MAX)
+        fields = {
+            "worker": 1, "epoch": 1, "account": 1, "workflow": 1, "abort": 1, "state": 1, "token": 1, "executor": 1,
+            "progressed_at": 1,
+        }  # fmt: skip
+        return await self._mongo["runs"].find(query, fields).limit(LIVE_MAX).to_list(None)
 
     async def handed_over(self, now: datetime, limit: int) -> list[dict[str, Any]]:
         """Ended runs whose hint may have been lost."""
         query = {"pending.to": OWNER, "pending.due_at": {"$lte": now}}
-        return await self._mongo["runs"].find(query, {"pending": 1}).sort("pending.due_at", 1).to_list(limit)
+        return (
+            await self._mongo["runs"].find(query, {"pending": 1}).sort("pending.due_at", 1).limit(limit).to_list(None)
+        )
 
     async def claim(self, run: Mapping[str, Any], due_at: datetime) -> bool:
         """Count one more try at a run's hand-over, and put the next one off; false when somebody else did."""
@@ -52,11 +57,19 @@ class RunStore:
         update = {"$set": {"pending.due_at": due_at}, "$inc": {"pending.claims": 1}}
         return bool((await self._mongo["runs"].update_one(guard, update)).modified_count)
 
-    async def settled(self, id: str) -> None:
-        """The robot is free and no task was left: clear the hand-over."""
-        await self._mongo["runs"].update_one({"_id": id, "pending.to": OWNER}, {"$set": {"pending": None}})
+    async def last_step(self, run: str) -> dict[str, Any] | None:
+        """The newest entry of a run's journal."""
+        span = {"$gte": f"{run}/", "$lt": f"{run}0"}
+        fields = {"kind": 1, "seq": 1, "instruction.name": 1, "instruction.timeout_s": 1}
+        return await self._mongo["steps"].find_one({"_id": span}, fields, sort=[("_id", -1)])
 
     async def steps(self, run: str) -> list[dict[str, Any]]:
         """A run's journal in order, without what scripts and robots said."""
         span = {"$gte": f"{run}/", "$lt": f"{run}0"}
-        return await self._mongo["steps"].find({"_id": span}, STEP_FIELDS).sort("_id", 1).to_list(STEPS_READ_MAX)
+        return (
+            await self._mongo["steps"]
+            .find({"_id": span}, STEP_FIELDS)
+            .sort("_id", 1)
+            .limit(STEPS_READ_MAX)
+            .to_list(None)
+        )

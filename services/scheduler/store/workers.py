@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from services.scheduler.core.robots import status_after_release
+from services.scheduler.core.robots import released
 from shared.domain.worker_state import Authorisation, WorkerMode, WorkerStatus
 from shared.errors import TemporaryError
 from shared.mongo import Mongo
@@ -24,6 +24,12 @@ RELEASE_TRIES = 5
 CONTACT_FIELDS = {
     "authorisation": 1, "session": 1, "sessions_gone": 1, "journal": 1, "seen.beat": 1, "connected": 1, "status": 1,
     "run": 1, "epoch": 1,
+}  # fmt: skip
+
+
+FREE_FIELDS = {
+    "account": 1, "epoch": 1, "workflows": 1, "exclusive": 1, "tags": 1, "schedule": 1, "quarantine": 1, "drain": 1,
+    "follow": 1, "authorisation": 1, "connected": 1, "status": 1, "mode": 1, "run": 1,
 }  # fmt: skip
 
 
@@ -87,24 +93,23 @@ class WorkerStore:
             return None
         return int(worker["grant"])
 
-    async def free(self, limit: int) -> list[dict[str, Any]]:
-        """Robots that may be given a run now, those with the fewest reservations so far first."""
+    async def free(self) -> list[dict[str, Any]]:
+        """Robots without a run that people want to work; quarantine and schedules are for the caller to look at."""
         query = {
             "authorisation": Authorisation.AUTHORISED, "connected": True, "status": WorkerStatus.WAITING,
             "mode": WorkerMode.RUN, "run": None,
         }  # fmt: skip
-        fields = {"account": 1, "epoch": 1}
-        return await self._mongo["workers"].find(query, fields).sort([("epoch", 1), ("_id", 1)]).to_list(limit)
+        return await self._mongo["workers"].find(query, FREE_FIELDS).limit(ROBOTS_MAX).to_list(None)
 
     async def connected(self) -> list[dict[str, Any]]:
         """Robots that count as connected, with the mark of their last heartbeat."""
         fields = {"session": 1, "seen.beat": 1, "run": 1}
-        return await self._mongo["workers"].find({"connected": True}, fields).to_list(ROBOTS_MAX)
+        return await self._mongo["workers"].find({"connected": True}, fields).limit(ROBOTS_MAX).to_list(None)
 
     async def busy(self) -> list[dict[str, Any]]:
         """Robots that have a run."""
         fields = {"run": 1, "epoch": 1, "status": 1, "mode": 1}
-        return await self._mongo["workers"].find({"run": {"$ne": None}}, fields).to_list(ROBOTS_MAX)
+        return await self._mongo["workers"].find({"run": {"$ne": None}}, fields).limit(ROBOTS_MAX).to_list(None)
 
     async def by_status(self) -> list[tuple[str, str, bool, int]]:
         """How many robots there are by authorisation, status and connection."""
@@ -137,9 +142,8 @@ class WorkerStore:
             worker = await self.worker(id)
             if worker is None or worker.get("run") != run or worker.get("epoch") != epoch:
                 return False
-            status = status_after_release(WorkerStatus(worker["status"]), WorkerMode(worker["mode"]))
             expect = {"run": run, "epoch": epoch, "status": worker["status"], "mode": worker["mode"]}
-            update = {"$set": {"run": None, "status": status}}
+            update = {"$set": released(worker)}
             if (await self.change(id, expect, update, op=f"release/{run}/{epoch}")).applied:
                 return True
         raise TemporaryError(f"robot {id} changes faster than it can be released", delay_s=1.0)

@@ -10,3 +10,6 @@ class Secret:
 
 def business_error(message: str) -> NoReturn:
     """End the task: its input is wrong, and trying again would not help."""
+
+def login_rejected(message: str) -> NoReturn:
+    """End the run: the portal refused the log-in. The workflow is held at once, before more tries lock the user out."""

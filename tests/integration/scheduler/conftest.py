@@ -18,8 +18,10 @@ import pytest
 from services.scheduler.config import SchedulerSettings
 from services.scheduler.main import Scheduler
 from shared.broker import Broker
-from shared.contracts.topology import service_queues
+from shared.contracts.messages import RunFinished, TaskReturned
+from shared.contracts.topology import HANDOFFS, service_queues
 from shared.domain.priority import list_key, rank_at_end
+from shared.domain.scenario import place_key
 from shared.mongo import Mongo
 from shared.mongo.indexes import COLLECTIONS, apply_indexes
 from shared.obs.clock import now, now_us
@@ -49,6 +51,8 @@ class World:
     broker: Broker
     settings: dict[str, Any]
     schedulers: list[Scheduler] = field(default_factory=list)
+    scenarios: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Of the version published last, by the workflow's id."""
 
     async def scheduler(self, name: str = "scheduler-1", **settings: Any) -> Scheduler:
         """Start a scheduler, as its process would."""
@@ -66,17 +70,22 @@ class World:
         await service.broker.stop()
         await service.mongo.close()
 
-    async def publish(self, name: str = "tax", *, max_tasks: int = 10, settings: dict[str, Any] | None = None,
-                      input: dict[str, Any] | None = None, number: int = 1) -> None:  # fmt: skip
+    async def publish(
+        self, name: str = "tax", *, max_tasks: int = 10, settings: dict[str, Any] | None = None,
+        input: dict[str, Any] | None = None, number: int = 1, scenarios: list[dict[str, Any]] | None = None,
+        account: str = ACCOUNT,
+    ) -> None:  # fmt: skip
         """Publish a version of a workflow."""
-        id = f"{ACCOUNT}/{name}"
+        id = f"{account}/{name}"
+        only = {"name": "only", "max_tasks": max_tasks, "worker": True, "script": "a.py"}
+        self.scenarios[id] = scenarios or [only]
         await self.mongo["versions"].insert_one(
             {
-                "_id": f"{id}/{number}", "account": ACCOUNT, "workflow": name, "number": number, "input": input or {},
-                "scenarios": [{"name": "only", "max_tasks": max_tasks, "worker": True, "script": "a.py"}],
+                "_id": f"{id}/{number}", "account": account, "workflow": name, "number": number, "input": input or {},
+                "scenarios": self.scenarios[id],
             }
         )  # fmt: skip
-        fields = {"account": ACCOUNT, "name": name, "current": number, "settings": settings or {}}
+        fields = {"account": account, "name": name, "current": number, "settings": settings or {}}
         await self.mongo["workflows"].update_one({"_id": id}, {"$set": fields}, upsert=True)
 
     async def robot(self, n: int = 1, **fields: Any) -> str:
@@ -94,18 +103,23 @@ class World:
         return id
 
     async def tasks(
-        self, count: int = 1, *, workflow: str = "tax", priority: int | None = None, **fields: Any
-    ) -> list[str]:
+        self, count: int = 1, *, workflow: str = "tax", priority: int | None = None, account: str = ACCOUNT,
+        **fields: Any,
+    ) -> list[str]:  # fmt: skip
         """Tasks as the collector inserts them."""
         at, at_us = now(), now_us()
+        scenarios = self.scenarios.get(f"{account}/{workflow}")
+        key = place_key(scenarios, fields.get("input") or {}) if scenarios else ""
         documents = [
             {
-                "_id": new_id("task_"), "schema_version": 1, "account": ACCOUNT, "partner": "p", "workflow": workflow,
-                "batch": "b", "reference": uuid.uuid4().hex, "input": {}, "priority": priority, "state": "queued",
-                "attempts": 0, "created_at": at, "updated_at": at, "finished_at": None, "not_before": None,
-                "deadline": None, "held_by": None, "hold": None, "result": None, "error": None, "evidence": [],
+                "_id": new_id("task_"), "schema_version": 1, "account": account, "group": key, "partner": "p",
+                "workflow": workflow, "batch": "b", "reference": uuid.uuid4().hex, "input": {},
+                "priority": priority, "state": "queued", "attempts": 0, "created_at": at, "updated_at": at,
+                "finished_at": None, "not_before": None, "deadline": None, "held_by": None, "hold": None, "result": None, "error": None, "evidence": [],
                 "cancel": None, "pending": None, "events": {}, "history": [], "op": "", "traceparent": None,
-                "queue": {"list": str(list_key(ACCOUNT, workflow, priority)), "rank": rank_at_end(at_us + n)}, **fields,
+                "queue": {
+                    "list": str(list_key(account, workflow, priority)), "key": key, "rank": rank_at_end(at_us + n),
+                }, **fields,
             }
             for n in range(count)
         ]  # fmt: skip
@@ -146,14 +160,66 @@ class World:
         id = await issue(self.mongo, self.broker, kind=kind, to="scheduler", target=target, args=args, by="ana")
         return await wait(self.mongo, id, 10.0)
 
-    async def end_run(self, run: str, *, state: str = "finished", pending: bool = True) -> None:
+    async def end_run(
+        self, run: str, *, state: str = "finished", pending: bool = True, reason: str = "completed", **end: Any
+    ) -> None:
         """End a run, as its executor would."""
         at = now()
         handed = {"to": "scheduler", "what": "finished", "since": at, "due_at": at, "claims": 0} if pending else None
         await self.mongo["runs"].update_one(
             {"_id": run},
-            {"$set": {"state": state, "finished_at": at, "pending": handed, "end": {"reason": "completed"}}},
+            {
+                "$set": {
+                    "state": state,
+                    "finished_at": at,
+                    "pending": handed,
+                    "end": {"reason": reason, "text": "", "code": "", **end},
+                }
+            },
         )
+
+    async def finish_run(self, run: dict[str, Any], outcome: str = "succeeded", **end: Any) -> None:
+        """Bring all tasks of a run to one outcome and end it, as its executor would, with the hint.
+
+        outcome: succeeded, business, system (failed for good), retry, not_started.
+        """
+        state = {"business": "failed", "system": "failed"}.get(outcome, outcome)
+        kind = {"business": "business", "system": "system", "retry": "system"}.get(outcome)
+        failure = {"kind": kind, "code": kind.upper()} if kind else None
+        at = now()
+        for item in run["tasks"]:
+            held = {"_id": item["task"], "held_by.run": run["_id"]}
+            if outcome in ("retry", "not_started"):
+                await self.return_task(item["task"], outcome)
+                await self.broker.send(HANDOFFS, "task.returned", TaskReturned(task=item["task"], run=run["_id"]))
+            else:
+                fields = {"state": state, "held_by": None, "error": failure, "started_at": at, "finished_at": at}
+                await self.mongo["tasks"].update_one(held, {"$set": fields})
+            noted = {"tasks.$.state": "ended", "tasks.$.outcome": state, "tasks.$.failure": failure, "started_at": at}
+            await self.mongo["runs"].update_one({"_id": run["_id"], "tasks.task": item["task"]}, {"$set": noted})
+        await self.end_run(run["_id"], **end)
+        await self.broker.send(HANDOFFS, "run.finished", RunFinished(run=run["_id"], worker=run["worker"]))
+
+    async def settled(self, run: str) -> None:
+        """Wait until a run that ended is put away."""
+
+        async def check() -> bool:
+            return (await self.mongo["runs"].find_one({"_id": run}) or {})["pending"] is None
+
+        await until(check)
+
+    async def free_again(self, robot: str) -> dict[str, Any]:
+        """The robot once it has no run."""
+
+        async def check() -> dict[str, Any] | None:
+            worker = await self.worker(robot)
+            return worker if worker["run"] is None else None
+
+        return await until(check)
+
+    async def events(self, kind: str) -> list[dict[str, Any]]:
+        """Events of a kind, oldest first."""
+        return await self.mongo["events"].find({"kind": kind}).sort("at", 1).to_list(None)
 
     async def return_task(self, task: str, what: str, **more: Any) -> None:
         """Give a task back, as its executor would."""
@@ -172,8 +238,10 @@ async def scheduler_mongo(servers: Any) -> AsyncIterator[Mongo]:
     mongo = Mongo(servers.mongo, f"test_scheduler_{uuid.uuid4().hex[:8]}")
     await apply_indexes(mongo)
     yield mongo
-    await mongo.client.drop_database(mongo.db.name)
     await mongo.close()
+    last = Mongo(servers.mongo, mongo.db.name)  # a fresh client: other tests may have restarted the database meanwhile
+    await last.client.drop_database(mongo.db.name)
+    await last.close()
 
 
 @pytest.fixture(scope="session")

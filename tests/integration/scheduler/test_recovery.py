@@ -63,9 +63,9 @@ async def test_a_task_whose_turn_never_came_goes_back_to_its_place(world: World)
     await world.return_task(second, "not_started")
     for task in (first, second):
         await world.broker.send(HANDOFFS, "task.returned", TaskReturned(task=task, run=run["_id"]))
+    await world.end_run(run["_id"], state="aborted")
     await world.until_task(first, "queued")
     await world.until_task(second, "queued")
-    await world.end_run(run["_id"], state="aborted")
     (again,) = await world.opened()
     assert [(one["task"], one["attempt"]) for one in again["tasks"]][:2] == [(first, 1), (second, 1)]
     assert again["epoch"] == run["epoch"] + 1
@@ -91,6 +91,8 @@ async def test_a_hint_that_comes_twice_or_for_nothing_does_no_harm(world: World)
     await world.return_task(task, "not_started")
     for _ in range(3):
         await world.broker.send(HANDOFFS, "task.returned", TaskReturned(task=task, run=run["_id"]))
+    await world.mongo["workers"].update_one({"_id": run["worker"]}, {"$set": {"mode": "pause"}})
+    await world.end_run(run["_id"], state="aborted")
     returned = await world.until_task(task, "queued")
     assert returned["attempts"] == 0
     assert len(returned["history"]) == 2

@@ -13,9 +13,14 @@ from pydantic import ValidationError
 
 from services.console.core.certificate import SIZE_BYTES_MAX, read_certificate
 from services.console.core.journal import VALUE_TEXT_MAX, view_steps
-from services.console.core.settings import change_settings, stored_settings
+from services.console.core.settings import (
+    account_settings,
+    change_account_settings,
+    change_settings,
+    stored_settings,
+)
 from services.console.core.webhook_secret import check_secret, encode_secret
-from shared.contracts.workflow_file import Settings
+from shared.contracts.settings_file import Settings
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -82,6 +87,54 @@ def test_stored_settings_name_their_unit_and_change_field_by_field() -> None:
     )
     with pytest.raises(ValidationError):
         change_settings(first, {"retry": {"attempts": 99}})
+
+
+_parts = {
+    "retry": st.fixed_dictionaries({}, optional={"attempts": st.integers(1, 20), "delay": st.floats(0, 1000)}),
+    "concurrency": st.fixed_dictionaries({}, optional={"runs": st.none() | st.integers(1, 9), "group": st.none()}),
+    "breaker": st.fixed_dictionaries({}, optional={"failures": st.none() | st.integers(1, 9)}),
+}
+_changes = st.fixed_dictionaries(
+    {},
+    optional={
+        **_parts,
+        "priority": st.integers(0, 5),
+        "aging": st.none() | st.fixed_dictionaries({"every": st.floats(1, 1000)}),
+        "tags": st.lists(st.sampled_from(["sap", "citrix"]), max_size=2),
+    },
+)
+
+
+@given(st.lists(_changes, max_size=4))
+def test_changes_one_after_the_other_are_all_of_them_at_once(changes: list[dict[str, Any]]) -> None:
+    """The slow way: keep the words of workflow.yaml, lay each change over them, and store once."""
+    words: dict[str, Any] = {}
+    stored = stored_settings(Settings())
+    for change in changes:
+        stored = change_settings(stored, change)
+        for name, value in change.items():
+            words[name] = {**words.get(name, {}), **value} if name in _parts else value
+    assert stored == stored_settings(Settings.model_validate(words))
+    assert change_settings(stored, stored) == stored
+
+
+def test_what_a_change_may_not_leave_out() -> None:
+    first = stored_settings(Settings.model_validate({"aging": {"every": "1h"}}))
+    assert first["aging"] == {"every_s": 3600.0}
+    assert change_settings(first, {"priority": 2})["aging"] == {"every_s": 3600.0}
+    assert change_settings(first, {"aging": None})["aging"] is None
+    older = {name: value for name, value in first.items() if name in ("priority", "retry", "price")}
+    assert change_settings(older, {})["breaker"] == {"failures": 5, "login_rejected": True}
+    for change in ({"retry": None}, {"concurrency": {"run": 1}}, {"priority": None}):
+        with pytest.raises(ValidationError):
+            change_settings(first, change)
+
+
+def test_an_account_without_settings_has_the_defaults() -> None:
+    assert account_settings(None) == {"timezone": "UTC", "limits": [], "runs": None, "weight": None}
+    changed = change_account_settings({"runs": 3}, {"limits": [{"per": "day", "max": 5}]})
+    assert (changed["runs"], changed["limits"][0]["warn_at"]) == (3, [80])
+    assert change_account_settings(changed, {"runs": None})["runs"] is None
 
 
 @given(st.binary(max_size=200))

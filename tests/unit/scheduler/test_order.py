@@ -12,66 +12,127 @@ from hypothesis import strategies as st
 from services.scheduler.core.inputs import InputCheck
 from services.scheduler.core.opening import Opening, run_document
 from services.scheduler.core.order import (
-    Workflow,
-    by_level,
+    batch_max,
+    fitting_scenarios,
+    followers,
     head_of,
-    parse_key,
+    lock_of_key,
+    merge,
+    parse_list,
+    plan_of,
     retry_policy,
-    scenario_of,
-    target_for,
-    tasks_of_run,
-    workflow_of,
+    robot_class,
 )
-from shared.domain.priority import Head, ListKey, list_keys
+from shared.domain.gates import Rules
+from shared.domain.priority import list_keys
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
+from shared.domain.scenario import place_key
 
-TAX = Workflow("acme", "tax", current=2, priority=3)
-WORKFLOWS = {TAX.id: TAX}
+AGING = Rules(priority=3, every_us=100)
+PLAIN = Rules(priority=3)
+SCENARIOS = [
+    {"name": "look", "when": [{"field": "kind", "value": "look"}], "group_by": ["certificate"], "tags": ["web"]},
+    {"name": "issue", "when": [{"field": "kind", "value": "issue"}], "group_by": ["certificate"], "max_tasks": 5},
+    {"name": "rest", "group_by": ["office"]},
+]
+PLAN = plan_of({"_id": "acme/tax/2", "scenarios": SCENARIOS})
 names = st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,20}\Z")
 
 
-def _first(list_: str, rank: int = 5, id: str = "task_1") -> dict[str, Any]:
-    return {"_id": id, "queue": {"list": list_, "rank": rank}}
+def _first(list_: str, rank: int = 5, id: str = "task_1", key: str = "") -> dict[str, Any]:
+    return {"_id": id, "queue": {"list": list_, "rank": rank, "key": key}}
+
+
+def _key(**value: Any) -> str:
+    return place_key(SCENARIOS, value)
 
 
 @given(names, names)
 def test_lists_are_read_as_they_are_written(account: str, workflow: str) -> None:
     for key in list_keys(account, workflow):
-        assert parse_key(str(key)) == key
+        assert parse_list(str(key)) == key
 
 
 @pytest.mark.parametrize("text", ["", "acme", "acme/tax", "acme/tax/1/2", "//1"])
 def test_what_is_no_list_is_no_list(text: str) -> None:
-    assert parse_key(text) is None
+    assert parse_list(text) is None
+    assert head_of(_first(text), PLAIN, 0) is None
 
 
-def test_heads_count_with_their_own_priority_or_the_workflows() -> None:
-    own, inherited = head_of(_first("acme/tax/5"), WORKFLOWS), head_of(_first("acme/tax/i"), WORKFLOWS)
-    assert own is not None
-    assert own.level == 5
-    assert inherited is not None
-    assert inherited.level == 3
-    assert head_of(_first("acme/other/5"), WORKFLOWS) is None
+def test_heads_count_with_their_own_priority_or_the_workflows_and_with_what_they_waited() -> None:
+    levels = [
+        head.level
+        for rules, own, rank in ((PLAIN, "5", 0), (PLAIN, "i", 0), (AGING, "1", 0), (AGING, "1", 150), (AGING, "i", 0))
+        if (head := head_of(_first(f"acme/tax/{own}", rank), rules, 250)) is not None
+    ]
+    assert levels == [5, 3, 3, 2, 5]
 
 
-def test_a_robot_of_one_account_never_sees_another_ones_tasks() -> None:
-    mine = Head(ListKey("acme", "tax", "0"), "task_1", 0, 9)
-    theirs = Head(ListKey("evil", "tax", "5"), "task_2", 5, 1)
-    assert target_for([mine, theirs], "acme") == mine
-    assert target_for([mine, theirs], None) == theirs
-    assert target_for([theirs], "acme") is None
+@given(st.lists(st.tuples(st.sampled_from("0135i"), st.integers(0, 40)), max_size=20), st.integers(0, 8))
+def test_a_batch_is_the_beginning_of_the_whole_order(places: list[tuple[str, int]], limit: int) -> None:
+    tasks = [_first(f"acme/tax/{own}", rank, f"t{n:02d}") for n, (own, rank) in enumerate(places)]
+    rules = Rules(priority=3, every_us=10)
+
+    def slow(task: dict[str, Any]) -> tuple[int, int, str]:
+        own, rank = task["queue"]["list"][-1], task["queue"]["rank"]
+        base = 3 if own == "i" else int(own)
+        return (-min(5, base + (40 - rank) // 10), rank, task["_id"])
+
+    assert merge(tasks, rules, 40, limit) == sorted(tasks, key=slow)[:limit]
 
 
-def test_lists_of_equal_level_are_read_as_one() -> None:
-    heads = [head_of(_first(f"acme/tax/{own}", id=own), WORKFLOWS) for own in ("1", "3", "i", "5")]
-    other = Head(ListKey("acme", "other", "5"), "x", 5, 1)
-    groups = by_level([*(head for head in heads if head), other], TAX)
-    assert groups == [["acme/tax/5"], ["acme/tax/3", "acme/tax/i"], ["acme/tax/1"]]
+@pytest.mark.parametrize(
+    ("scenario", "room", "most"),
+    [({"max_tasks": 20}, None, 20), ({"max_tasks": 0}, None, 1), ({"max_tasks": 5000}, None, 1000), ({}, None, 1),
+     ({"max_tasks": 20}, 3, 3), ({"max_tasks": 2}, 3, 2)],
+)  # fmt: skip
+def test_a_run_takes_what_its_scenario_says_and_limits_leave(
+    scenario: dict[str, Any], room: int | None, most: int
+) -> None:
+    assert batch_max(scenario, room) == most
 
 
-def test_unpublished_workflows_have_no_order() -> None:
-    assert workflow_of({"account": "acme", "name": "tax", "settings": {}}) is None
-    assert workflow_of({"account": "acme", "name": "tax", "current": 1}) == Workflow("acme", "tax", 1, 1)
+def test_a_key_names_its_scenario_only_under_the_version_that_made_it() -> None:
+    assert PLAN.scenario(_key(kind="issue", certificate="a")) == 1
+    assert PLAN.scenario("00000000.01.") is None
+    assert PLAN.stale("00000000.01.")
+    assert PLAN.stale(None)
+    assert not PLAN.stale(_key(kind="look"))
+
+
+def test_a_robot_runs_the_scenarios_whose_tags_it_has() -> None:
+    def fits(**robot: Any) -> frozenset[int]:
+        return fitting_scenarios(robot, "acme", "tax", Rules(tags=frozenset({"win"})), PLAN)
+
+    assert fits(tags=["win"]) == {1, 2}
+    assert fits(tags=["win", "web"]) == {0, 1, 2}
+    assert fits(tags=["web"]) == frozenset()
+    assert fits(tags=["win", "web"], account="other") == frozenset()
+    assert fits(tags=["win"], workflows=["acme/tax"]) == {1, 2}
+    assert fits(tags=["win"], workflows=["acme/else"]) == frozenset()
+    assert fits(tags=["win"], exclusive="acme/else") == frozenset()
+
+
+def test_the_remaining_scenarios_of_a_group_come_next_in_their_order() -> None:
+    key, other = _key(kind="issue", certificate="a"), _key(kind="look", certificate="a")
+    assert followers(PLAN, key, [1]) == [(0, other)]
+    assert followers(PLAN, other, [0]) == [(1, key)]
+    assert followers(PLAN, key, [0, 1]) == []
+    assert followers(PLAN, _key(kind="x", office="b"), [2]) == []
+    assert followers(PLAN, "00000000.01.aa", []) == []
+
+
+def test_the_group_of_a_key_is_one_over_all_workflows_unless_settings_say_otherwise() -> None:
+    key = _key(kind="issue", certificate="a")
+    assert lock_of_key("acme", "tax", Rules(), key) == lock_of_key("acme", "land", Rules(), key)
+    own = Rules(group_of_workflow=True)
+    assert lock_of_key("acme", "tax", own, key) != lock_of_key("acme", "land", own, key)
+    assert lock_of_key("acme", "tax", Rules(), f"{PLAN.layout}.01.") is None
+
+
+def test_robots_of_one_class_may_stand_in_for_one_another() -> None:
+    assert robot_class({"tags": ["b", "a"], "epoch": 1}) == robot_class({"tags": ["a", "b"], "workflows": None})
+    assert robot_class({"tags": ["a"]}) != robot_class({"tags": ["a"], "account": "acme"})
 
 
 def test_settings_give_the_retry_policy() -> None:
@@ -81,24 +142,17 @@ def test_settings_give_the_retry_policy() -> None:
     assert retry_policy({}) == retry_policy(None) == RetryPolicy()
 
 
-@pytest.mark.parametrize(("max_tasks", "taken"), [(20, 20), (0, 1), (5000, 1000)])
-def test_a_run_takes_as_many_tasks_as_its_scenario_says(max_tasks: int, taken: int) -> None:
-    assert tasks_of_run({"scenarios": [{"name": "a", "max_tasks": max_tasks}]}) == taken
-
-
-def test_a_version_without_scenario_is_refused() -> None:
-    with pytest.raises(ValueError, match="acme/tax/2"):
-        scenario_of({"_id": "acme/tax/2", "scenarios": []})
-
-
 def test_a_run_holds_the_tasks_that_it_got_in_their_order() -> None:
     at = datetime(2026, 11, 24, tzinfo=UTC)
-    version = {"_id": "acme/tax/2", "scenarios": [{"name": "certificates", "max_tasks": 3}]}
-    opening = Opening("run_1", TAX, version, "00155d01020a", 6, ["c", "a", "b"], 42, at)
+    opening = Opening(
+        run="run_1", account="acme", workflow="tax", version="acme/tax/2", scenario="issue", worker="00155d01020a",
+        epoch_before=6, tasks=["c", "a", "b"], seed=42, at=at, group={"certificate": "x"}, locks=["account/acme"],
+    )  # fmt: skip
     run = run_document(opening, {"a": 2, "c": 1})
     assert [(one["task"], one["attempt"]) for one in run["tasks"]] == [("c", 1), ("a", 2)]
-    assert (run["epoch"], run["version"], run["scenario"], run["state"]) == (7, "acme/tax/2", "certificates", "opened")
+    assert (run["epoch"], run["version"], run["scenario"], run["state"]) == (7, "acme/tax/2", "issue", "opened")
     assert (run["pending"]["to"], run["token"], run["executor"], run["seed"]) == ("executor", 0, None, 42)
+    assert (run["group"], run["locks"]) == ({"certificate": "x"}, ["account/acme"])
 
 
 def test_inputs_are_checked_against_the_version() -> None:

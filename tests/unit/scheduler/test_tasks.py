@@ -38,19 +38,17 @@ def _task(**fields: Any) -> dict[str, Any]:
 def test_a_task_whose_turn_never_came_goes_back_to_its_old_place() -> None:
     change = tasks.given_back(_task(), ReturnReason.NOT_STARTED, LATER, NOW)
     assert (change.before, change.after, change.attempts) == (TaskState.RUNNING, TaskState.QUEUED, -1)
-    assert change.place == {"list": "acme/tax/i", "rank": microseconds(CREATED)}
+    assert change.place == {"list": "acme/tax/i", "key": "", "rank": microseconds(CREATED)}
     assert change.fields["held_by"] is None
     assert change.fields["pending"] is None
     assert change.event is None
 
 
-@pytest.mark.parametrize(
-    ("position", "rank"), [(RetryPosition.END, microseconds(NOW)), (RetryPosition.FRONT, -microseconds(NOW))]
-)
+@pytest.mark.parametrize(("position", "rank"), [(RetryPosition.END, microseconds(NOW)), (RetryPosition.FRONT, 41)])
 def test_a_retry_joins_where_the_workflow_says(position: RetryPosition, rank: int) -> None:
     policy = RetryPolicy(attempts=3, delay_s=0.0, position=position)
-    change = tasks.given_back(_task(priority=4), ReturnReason.RETRY, policy, NOW)
-    assert change.place == {"list": "acme/tax/4", "rank": rank}
+    change = tasks.given_back(_task(priority=4, group="k"), ReturnReason.RETRY, policy, NOW, front=42)
+    assert change.place == {"list": "acme/tax/4", "key": "k", "rank": rank}
     assert change.attempts == 0
 
 
@@ -60,9 +58,10 @@ def test_a_delayed_retry_waits_outside_the_queue_and_then_joins_it() -> None:
     assert change.place is None
     assert change.fields["not_before"] == due
     waiting = _task(not_before=due)
-    assert tasks.due_place(waiting, LATER, due) == {"list": "acme/tax/i", "rank": microseconds(due)}
+    assert tasks.due_place(waiting, LATER, due) == {"list": "acme/tax/i", "key": "", "rank": microseconds(due)}
     front = RetryPolicy(attempts=3, delay_s=60.0, position=RetryPosition.FRONT)
-    assert tasks.due_place(waiting, front, due)["rank"] == -microseconds(due)
+    assert tasks.due_place(waiting, front, due, front=8)["rank"] == 7
+    assert tasks.due_place(waiting, front, due)["rank"] == microseconds(due), "nobody stands there"
     assert tasks.due_place(_task(not_before=due, attempts=0), front, due)["rank"] == microseconds(due)
 
 
@@ -138,7 +137,7 @@ def test_every_change_hands_its_event_to_delivery(kind: str, policy: RetryPolicy
 def test_a_released_task_keeps_its_attempts_and_its_time() -> None:
     change = tasks.released(_task(attempts=3), "ana", NOW)
     assert change.attempts == 0
-    assert change.place == {"list": "acme/tax/i", "rank": microseconds(CREATED)}
+    assert change.place == {"list": "acme/tax/i", "key": "", "rank": microseconds(CREATED)}
     assert tasks.released(_task(not_before=NOW + timedelta(hours=1)), "ana", NOW).place is None
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.gates import Gate, GateReason
 from shared.domain.task_state import FINAL, HoldReason, TaskState
 from shared.domain.why_waiting import AHEAD_COUNTED_MAX, Facts, Fleet, why_waiting
 
@@ -24,7 +25,30 @@ def _facts(**fields: object) -> Facts:
 @pytest.mark.parametrize(
     ("facts", "sentence"),
     [
-        (_facts(published=False), "its workflow tax has no published version"),
+        (
+            _facts(gate=Gate(GateReason.UNPUBLISHED, "its workflow tax has no published version")),
+            "its workflow tax has no published version",
+        ),
+        (
+            _facts(group_runs=1, group_fields=("certificate",)),
+            "a run is at work with the same certificate, as many as may be at once",
+        ),
+        (
+            _facts(fleet=Fleet(2, 0, 0, 0, {"tags": 2}, {}, ("sap",))),
+            "no authorised robot has all the tags that it needs (sap)",
+        ),
+        (
+            _facts(fleet=Fleet(3, 0, 0, 0, {"tags": 2}, {}, ("sap",))),
+            "the authorised robot that may run it is not connected",
+        ),
+        (
+            _facts(fleet=Fleet(2, 2, 0, 0, {}, {"quarantine": 2})),
+            "every connected robot is in quarantine after failures",
+        ),
+        (
+            _facts(fleet=Fleet(2, 2, 0, 0, {}, {"quarantine": 1, "mode": 1})),
+            "no connected robot takes work: 1 in quarantine after failures, 1 paused or stopped",
+        ),
         (_facts(fleet=Fleet()), "no robot is authorised for its account"),
         (_facts(fleet=Fleet(authorised=1)), "the authorised robot is not connected"),
         (_facts(fleet=Fleet(authorised=3)), "none of the 3 authorised robots is connected"),
@@ -57,6 +81,7 @@ def test_every_reason_for_a_hold_has_words(reason: HoldReason) -> None:
     assert f"({reason.value})" not in said
 
 
+GATES = {True: Gate(), False: Gate(GateReason.HELD, "its workflow tax is held")}
 fleets = st.lists(st.integers(0, 5), min_size=4, max_size=4).map(lambda n: Fleet(*sorted(n, reverse=True)))
 
 
@@ -76,7 +101,7 @@ def test_there_is_always_one_line_to_say(
 ) -> None:  # fmt: skip
     not_before = None if delay_s is None else NOW + timedelta(seconds=delay_s)
     facts = Facts(
-        state=state, now=NOW, workflow="tax", published=published, not_before=not_before, in_queue=in_queue,
+        state=state, now=NOW, workflow="tax", gate=GATES[published], not_before=not_before, in_queue=in_queue,
         hold_reason=hold_reason, hold_text=hold_text, ahead=ahead, fleet=fleet,
     )  # fmt: skip
     said = why_waiting(facts)

@@ -1,0 +1,64 @@
+"""What happened that people may want to be told of: the kinds, and an event as it is stored.
+
+Called by: shared.mongo.events (stores them), scheduler, executor, console. Pure: id and time are arguments. Change
+also: section 'Events' of ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+KEEP_DAYS = 400
+TEXT_MAX = 1000
+
+
+class Severity(StrEnum):
+    """How bad it is."""
+
+    INFO = "info"
+    """Good to know."""
+    WARNING = "warning"
+    """Somebody should look at it today."""
+    ERROR = "error"
+    """Work stands still until somebody does something."""
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    LIMIT_WARNING = "limit_warning"
+    """A percentage of a limit was used up; once per period and percentage."""
+    LIMIT_REACHED = "limit_reached"
+    """A limit was used up; once per period."""
+    WORKFLOW_HELD = "workflow_held"
+    """A workflow takes no more tasks until a person releases it."""
+    WORKFLOW_RELEASED = "workflow_released"
+    """A person released it."""
+    LOGIN_REJECTED = "login_rejected"
+    """A portal refused a log-in."""
+    ROBOT_QUARANTINED = "robot_quarantined"
+    """A robot failed again and again and gets no work for a while."""
+    ROBOT_DRAINED = "robot_drained"
+    """A robot that was to be drained has nothing in hand any more."""
+    RUN_STALLED = "run_stalled"
+    """A run made no progress although its robot beat; it was ended."""
+    TASK_TIMED_OUT = "task_timed_out"
+    """A task took longer than its time; its run was aborted."""
+
+
+def event_document(
+    kind: EventKind, *, id: str, at: datetime, service: str, severity: Severity, target: str, text: str,
+    account: str | None = None, facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """An event as it is stored.
+
+    id: what makes it the same event when it is raised again. target: what it is about: a workflow, robot, run or task.
+    """
+    return {
+        "_id": id, "schema_version": 1, "at": at, "kind": kind.value, "severity": severity.value, "account": account,
+        "target": target, "text": text[:TEXT_MAX], "facts": dict(facts or {}), "service": service,
+        "expires_at": at + timedelta(days=KEEP_DAYS),
+    }  # fmt: skip

@@ -11,7 +11,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import delivery, doctor, evidence, key, logs, queue, run, status, task, user, worker, workflow
+from cli.commands import (
+    account,
+    delivery,
+    doctor,
+    events,
+    evidence,
+    key,
+    logs,
+    named,
+    queue,
+    run,
+    status,
+    task,
+    task_steer,
+    user,
+    worker,
+    worker_setup,
+    workflow,
+    workflow_hold,
+)
 from cli.errors import CliError
 from cli.home import set_home
 from cli.output import complain
@@ -45,10 +64,20 @@ app.add_typer(evidence.app, name="evidence")
 app.add_typer(key.app, name="key")
 app.add_typer(user.app, name="user")
 app.add_typer(queue.app, name="queue")
+app.add_typer(account.app, name="account")
+app.add_typer(named.calendar, name="calendar")
+app.add_typer(named.portal, name="portal")
 app.add_typer(delivery.app, name="delivery")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("events")(events.events)
 app.command("doctor")(doctor.doctor)
+for steer in (task_steer.hold, task_steer.release, task_steer.front, task_steer.priority, task_steer.cancel):
+    task.app.command()(steer)
+for set_up in (worker_setup.config, worker_setup.drain, worker_setup.release):
+    worker.app.command()(set_up)
+for change in (workflow_hold.hold, workflow_hold.release, workflow_hold.settings):
+    workflow.app.command()(change)
 
 
 @app.callback()

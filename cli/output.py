@@ -67,6 +67,11 @@ def complain(text: str) -> None:
     typer.echo(f"regente: {text}", err=True)
 
 
+def note(text: str) -> None:
+    """How far something is, for people, on stderr."""
+    typer.echo(text, err=True)
+
+
 def say(text: str) -> None:
     """A result in words, on stdout."""
     typer.echo(text)

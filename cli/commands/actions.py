@@ -11,8 +11,12 @@ def show_action(answer: dict[str, Any], as_json: bool) -> None:
     """done, or pending: it is stored and will be done as soon as its owner answers."""
     if as_json:
         output.print_json(answer)
-        return
+    else:
+        output.say(describe(answer))
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """An answer in words."""
     if answer["state"] == "pending":
-        output.say(f"asked for; not done yet (request {answer['command']})")
-        return
-    output.say(f"done{': ' + answer['reason'] if answer.get('reason') else ''}")
+        return f"asked for; not done yet (request {answer['command']})"
+    return f"done{': ' + answer['reason'] if answer.get('reason') else ''}"

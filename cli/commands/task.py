@@ -1,4 +1,4 @@
-"""`regente task`: push, show, list, cancel, settle."""
+"""`regente task`: push, show, list, settle; what steers tasks is in task_steer.py."""
 
 from __future__ import annotations
 
@@ -154,13 +154,6 @@ def list_tasks(
 def _note(task: dict[str, Any]) -> str:
     said = task.get("hold") or task.get("error") or {}
     return str(said.get("text") or said.get("message") or "")[:80]
-
-
-@app.command()
-def cancel(task: Annotated[str, typer.Argument(help="Its id.")], as_json: JsonOption = False) -> None:
-    """Call a task off; a running one ends at its next instruction."""
-    with Client() as client:
-        show_action(client.call("POST", f"tasks/{task}/cancel"), as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`regente worker`: list, authorise, revoke, remove, mode."""
+"""`regente worker`: list, authorise, revoke, remove, mode; what work one takes is in worker_setup.py."""
 
 from __future__ import annotations
 
@@ -35,16 +35,27 @@ def list_workers(as_json: JsonOption = False) -> None:
             one["status"],
             one["mode"],
             one["run"],
-            _doubt(one),
+            " ".join(one["tags"]),
+            _note(one),
         )
         for one in found
     ]
-    columns = ("id", "name", "authorisation", "connected", "status", "mode", "run", "doubt")
+    columns = ("id", "name", "authorisation", "connected", "status", "mode", "run", "tags", "note")
     output.print_table(columns, rows, "no robot has asked yet; start `python -m regente_agent` on one")
 
 
-def _doubt(worker: dict[str, Any]) -> str:
-    return str((worker.get("doubt") or {}).get("reason") or "")
+def _note(worker: dict[str, Any]) -> str:
+    """What is special about a robot: doubt, quarantine, drain, and what work it takes."""
+    doubt, quarantine, drain = (worker.get(name) or {} for name in ("doubt", "quarantine", "drain"))
+    notes = [
+        f"doubt: {doubt.get('reason')}" if doubt else "",
+        f"quarantine until {output.moment(quarantine.get('until'))}: {quarantine.get('reason')}" if quarantine else "",
+        f"being drained by {drain.get('by')}" if drain else "",
+        f"only for {worker['exclusive']}" if worker.get("exclusive") else "",
+        f"only {', '.join(worker['workflows'])}" if worker.get("workflows") is not None else "",
+        "by schedule" if worker.get("schedule") else "",
+    ]
+    return "; ".join(one for one in notes if one)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`regente workflow`: check (offline) and push."""
+"""`regente workflow`: check (offline) and push; hold, release and settings are in workflow_hold.py."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.console.store.commands import Asked
 
@@ -20,6 +20,8 @@ PAGE_SIZE = 50
 PAGE_SIZE_MAX = 200
 JSON_SIZE_BYTES_MAX = 64 * 1024
 JSON_DEPTH_MAX = 20
+TEXT_LENGTH_MAX = 500
+YEARS = range(1971, 2200)
 _INT64 = 2**63
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 DOCUMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$"
@@ -31,6 +33,20 @@ AccountQuery = Annotated[str | None, Query(max_length=63, description="Only this
 LimitQuery = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="Items per page.")]
 CursorQuery = Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")]
 TextQuery = Annotated[str | None, Query(max_length=200)]
+
+
+def in_utc(at: datetime) -> datetime:
+    """A time in UTC.
+
+    Raises: ValueError when its year is none of YEARS, which is a slip (or more than the database can hold).
+    """
+    if at.year not in YEARS:
+        raise ValueError(f"a year from {YEARS[0]} to {YEARS[-1]}, please")
+    return at.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(in_utc)]
+"""A time with its zone."""
 
 
 class Body(BaseModel):
@@ -60,6 +76,12 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T] = Field(description="In the list's order.")
     next: str | None = Field(description="`cursor` of the next page; null at the end. Also in the header Link.")
+
+
+class HoldRequest(Body):
+    """Why something is held."""
+
+    text: str = Field(default="", max_length=TEXT_LENGTH_MAX, description="For people; it is shown wherever it waits.")
 
 
 class Action(BaseModel):

@@ -1,4 +1,4 @@
-"""Tasks: GET /api/v1/tasks, and what people do with one."""
+"""Tasks: GET /api/v1/tasks, and what people do with one; with many at once: bulk.py."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from services.console.api.models import (
     Body,
     CursorQuery,
     History,
+    HoldRequest,
     Id,
     IdPath,
     JsonObject,
@@ -87,6 +88,12 @@ class Settlement(Body):
     note: str = Field(default="", max_length=2000, description="Why; it is kept in the history.")
 
 
+class PriorityRequest(Body):
+    """How urgent it is."""
+
+    priority: int | None = Field(ge=0, le=5, description="From 0 to 5; null: the workflow's.")
+
+
 @router.get("/tasks")
 async def list_tasks(
     viewer: Reader,
@@ -118,10 +125,10 @@ async def list_tasks(
 @router.get("/tasks/{task}")
 async def get_task(task: IdPath, viewer: Reader, context: ContextOf) -> TaskView:
     """One task, and why it is not running."""
-    document, sentence = await queue.why(context, viewer, task)
+    document, said = await queue.why(context, viewer, task)
     evidence = [view_evidence(one) for one in await runs.list_evidence(context, viewer, task)]
     waits = document["state"] in (TaskState.QUEUED, TaskState.HELD)
-    return TaskView.of(document, evidence=evidence, why_waiting=sentence if waits else None)
+    return TaskView.of(document, evidence=evidence, why_waiting=said.why if waits else None)
 
 
 @router.post("/tasks/{task}/cancel", responses=problems(409))
@@ -135,3 +142,32 @@ async def settle(task: IdPath, body: Settlement, viewer: Operator, context: Cont
     """Say what became of a held task, or that it shall be done again."""
     asked = await store.settle(context, viewer, task, body.outcome, body.output, body.note)
     return action(response, asked)
+
+
+@router.post("/tasks/{task}/hold", responses=problems(409))
+async def hold(
+    task: IdPath, viewer: Operator, context: ContextOf, response: Response, body: HoldRequest | None = None
+) -> Action:
+    """Take a task out of the queue until it is released."""
+    args = {"text": body.text if body else ""}
+    return action(response, await store.steer(context, viewer, task, "hold", args))
+
+
+@router.post("/tasks/{task}/release", responses=problems(409))
+async def release(task: IdPath, viewer: Operator, context: ContextOf, response: Response) -> Action:
+    """Let a held task go back to the queue."""
+    return action(response, await store.steer(context, viewer, task, "release", {}))
+
+
+@router.post("/tasks/{task}/front", responses=problems(409))
+async def front(task: IdPath, viewer: Operator, context: ContextOf, response: Response) -> Action:
+    """Put a task before all others of its level."""
+    return action(response, await store.steer(context, viewer, task, "front", {}))
+
+
+@router.post("/tasks/{task}/priority", responses=problems(409))
+async def set_priority(
+    task: IdPath, body: PriorityRequest, viewer: Operator, context: ContextOf, response: Response
+) -> Action:
+    """Give a task a priority of its own, or the workflow's again."""
+    return action(response, await store.steer(context, viewer, task, "priority", {"priority": body.priority}))

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from services.console.api.access import ContextOf, Operator, Reader
 from services.console.api.answers import action, page_of, problems
 from services.console.api.models import PAGE_SIZE, Action, Body, CursorQuery, Id, IdPath, LimitQuery, Name, Page, View
+from services.console.api.settings_change import without_defaults
 from services.console.store import workers as store
+from shared.contracts.settings_file import WorkerConfig
 from shared.domain.worker_state import Authorisation, WorkerMode
 
 router = APIRouter(tags=["workers"], responses=problems())
@@ -37,6 +39,13 @@ class WorkerView(View):
     epoch: int | None = Field(default=None, description="Raised by each reservation.")
     run: str | None = Field(default=None, description="The run that it is reserved for.")
     seen: dict[str, Any] | None = Field(default=None, description="Its last heartbeat.")
+    tags: list[str] = Field(default_factory=list, description="What it has.")
+    workflows: list[str] | None = Field(default=None, description="Only these, as account/name; null: all.")
+    exclusive: str | None = Field(default=None, description="Exclusive mode: this workflow only.")
+    schedule: dict[str, Any] | None = Field(default=None, description="When it may work; null: always.")
+    quarantine: dict[str, Any] | None = Field(default=None, description="{until, times, reason, at}: no work.")
+    failures: int = Field(default=0, description="Failures in a row.")
+    drain: dict[str, Any] | None = Field(default=None, description="{by, at}: it ends the run in hand, then stops.")
     enrolled_at: datetime | None = Field(default=None, description="When it first asked.")
 
 
@@ -44,6 +53,12 @@ class AuthoriseRequest(Body):
     """Whose robot it becomes."""
 
     account: Name | None = Field(default=None, description="An account; null: shared by all.")
+
+
+class WorkerConfigChange(WorkerConfig):
+    """What work a robot takes; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
 
 
 class ModeRequest(Body):
@@ -95,6 +110,27 @@ async def set_mode(
 ) -> Action:
     """Let a robot run, pause or stop."""
     return action(response, await store.request(context, viewer, worker, "mode", {"mode": body.mode.value}))
+
+
+@router.post("/workers/{worker}/config", responses=problems(409))
+async def configure(
+    worker: IdPath, body: WorkerConfigChange, viewer: Operator, context: ContextOf, response: Response
+) -> Action:
+    """Say what work a robot takes; what is left out stays."""
+    config = body.model_dump(mode="json", exclude_unset=True)
+    return action(response, await store.configure(context, viewer, worker, config))
+
+
+@router.post("/workers/{worker}/drain", responses=problems(409))
+async def drain(worker: IdPath, viewer: Operator, context: ContextOf, response: Response) -> Action:
+    """Let a robot finish the run in hand and then stop."""
+    return action(response, await store.request(context, viewer, worker, "drain"))
+
+
+@router.post("/workers/{worker}/release", responses=problems(409))
+async def release(worker: IdPath, viewer: Operator, context: ContextOf, response: Response) -> Action:
+    """End a robot's quarantine."""
+    return action(response, await store.request(context, viewer, worker, "release"))
 
 
 @router.delete("/workers/{worker}", responses=problems(409))

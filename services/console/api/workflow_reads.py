@@ -12,6 +12,7 @@ from services.console.api.access import ContextOf, Reader
 from services.console.api.answers import page, page_of, problems
 from services.console.api.models import PAGE_SIZE, AccountQuery, CursorQuery, Id, LimitQuery, NamePath, Page, View
 from services.console.store import workflows as store
+from services.console.store.circuits import get_circuit
 
 router = APIRouter(tags=["workflows"], responses=problems())
 
@@ -28,6 +29,23 @@ class WorkflowView(View):
     current: int | None = Field(default=None, description="Number of the version that new runs take.")
     settings: dict[str, Any] = Field(description="How it is run.")
     updated_at: datetime | None = Field(default=None, description="Last change.")
+
+
+class CircuitView(View):
+    """Whether a workflow is held, and what led to it."""
+
+    state: str = Field(description="open: held, it takes no tasks; closed: it takes tasks.")
+    reason: str | None = Field(default=None, description="person, failures or login_rejected.")
+    text: str | None = Field(default=None, description="What was said.")
+    at: datetime | None = Field(default=None, description="When it was held or released.")
+    by: str | None = Field(default=None, description="Who.")
+    failures: int = Field(default=0, description="System failures in a row so far.")
+
+
+class WorkflowWithCircuit(WorkflowView):
+    """A workflow, and whether it is held."""
+
+    circuit: CircuitView | None = Field(description="null: nothing ever went wrong with it.")
 
 
 class VersionRow(View):
@@ -67,9 +85,11 @@ async def list_workflows(
 
 
 @router.get("/workflows/{account}/{name}")
-async def get_workflow(account: NamePath, name: NamePath, viewer: Reader, context: ContextOf) -> WorkflowView:
-    """One workflow."""
-    return WorkflowView.of(await store.get_workflow(context, viewer, account, name))
+async def get_workflow(account: NamePath, name: NamePath, viewer: Reader, context: ContextOf) -> WorkflowWithCircuit:
+    """One workflow, and whether it is held."""
+    document = await store.get_workflow(context, viewer, account, name)
+    circuit = await get_circuit(context, account, name)
+    return WorkflowWithCircuit.of(document, circuit=None if circuit is None else CircuitView.of(circuit))
 
 
 @router.get("/workflows/{account}/{name}/versions")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from services.console.api.access import Admin, ContextOf, Reader
 from services.console.api.answers import problems
 from services.console.api.models import Body, Name, NamePath, View
+from services.console.api.settings_change import SettingsChange
 from services.console.api.workflow_reads import WorkflowView
 from services.console.store import publish as store
 from services.console.store import workflows
@@ -68,41 +69,6 @@ class PublishedView(View):
     unchanged: bool = Field(description="The current version has these files already.")
 
 
-class RetryChange(Body):
-    """What follows from a system failure; what is not named stays."""
-
-    attempts: int | None = Field(default=None, ge=1, le=20, description="Attempts in all.")
-    position: Literal["end", "front"] | None = Field(default=None, description="Where a retried task joins its list.")
-    delay_s: float | None = Field(default=None, ge=0, le=7 * 86400, description="Wait before the next attempt.")
-    in_doubt: Literal["hold", "fail", "retry"] | None = Field(default=None, description="When nobody knows.")
-
-
-class PriceChange(Body):
-    """What a dispatch costs."""
-
-    currency: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.")
-    per_dispatch: str = Field(pattern=r"^\d{1,9}(\.\d{1,6})?$", description="A decimal number, as text.")
-
-
-class DeliveryChange(Body):
-    """Who hears of outcomes."""
-
-    endpoint: Name
-    events: list[Literal["succeeded", "failed", "held", "cancelled", "expired"]] = Field(
-        max_length=5, description="Which events are sent."
-    )
-
-
-class SettingsChange(Body):
-    """Settings to change; what is not named stays."""
-
-    priority: int | None = Field(default=None, ge=0, le=5, description="Of tasks without one of their own.")
-    timezone: str | None = Field(default=None, min_length=1, max_length=64, description="IANA name.")
-    retry: RetryChange | None = Field(default=None, description="What follows from a system failure.")
-    price: PriceChange | None = Field(default=None, description="null: free.")
-    delivery: DeliveryChange | None = Field(default=None, description="null: partners poll the results feed.")
-
-
 @router.post("/workflows/check")
 async def check(body: FilesToCheck, viewer: Reader, context: ContextOf) -> CheckedView:
     """Check a workflow's folder; nothing is stored."""
@@ -125,12 +91,8 @@ async def publish(body: FilesToPublish, viewer: Admin, context: ContextOf) -> Pu
 async def patch_settings(
     account: NamePath, name: NamePath, body: SettingsChange, viewer: Admin, context: ContextOf
 ) -> WorkflowView:
-    """Change how a workflow is run, from now on."""
-    nullable = {"price", "delivery"}
-    sent = body.model_dump(mode="json", exclude_unset=True)
-    change = {field: value for field, value in sent.items() if value is not None or field in nullable}
-    if "retry" in change:
-        change["retry"] = {field: value for field, value in change["retry"].items() if value is not None}
+    """Change how a workflow is run, from now on; what is left out stays."""
+    change = body.model_dump(mode="json", exclude_unset=True)
     return WorkflowView.of(await workflows.patch_settings(context, viewer, account, name, change))
 
 

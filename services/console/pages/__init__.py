@@ -50,6 +50,7 @@ def add_pages(app: FastAPI, context: Context) -> None:
     from starlette.staticfiles import StaticFiles
 
     from services.console.pages import (
+        events,
         fleet,
         login,
         logs,
@@ -67,7 +68,7 @@ def add_pages(app: FastAPI, context: Context) -> None:
     app.add_middleware(Guarded)
     app.include_router(login.login_router(context))
     app.include_router(reference.reference_router(app))
-    for module in (overview, fleet, tasks, task, runs, run, logs, workflows, workflow):
+    for module in (overview, fleet, tasks, task, runs, run, events, logs, workflows, workflow):
         module.add(context)
     ui.run_with(
         app,

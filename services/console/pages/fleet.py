@@ -9,6 +9,7 @@ from nicegui import ui
 from services.console.core.access import Role
 from services.console.pages.frame import add_page, card, heading
 from services.console.pages.markup import Html, age, button, link, mono, short_id, table, tag
+from services.console.pages.robot_setup import set_up_robot, takes
 from services.console.pages.texts import state
 from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
 from services.console.store.commands import Asked
@@ -80,13 +81,12 @@ def _fleet(visit: Visit, workers: list[dict[str, Any]]) -> Html:
         (
             _name(one),
             one.get("account") or _("shared"),
-            [state(_, one.get("authorisation")), state(_, "connected" if one.get("connected") else "disconnected")],
+            _access(visit, one),
             state(_, one.get("status")),
             state(_, one.get("mode")),
             link(mono(short_id(one["run"])), f"/runs/{one['run']}") if one.get("run") else "",
-            one.get("epoch"),
             age(_seen_at(one), at) if one.get("connected") else "",
-            tag("span", (one.get("doubt") or {}).get("reason") or "", class_="warn"),
+            [takes(visit, one), _special(visit, one)],
             _buttons(visit, one),
         )
         for one in workers
@@ -98,13 +98,35 @@ def _fleet(visit: Visit, workers: list[dict[str, Any]]) -> Html:
         _("Status"),
         _("Mode"),
         _("Run"),
-        _("Epoch"),
         _("Beat"),
-        _("Doubt"),
+        _("Takes"),
         "",
     )
     empty = _("No robot is authorised yet: start an agent, it will ask here.")
-    return table(columns, rows, empty, classes=("keep", "", "keep", "", "", "keep", "num", "num", "", "acts"))
+    return table(columns, rows, empty, classes=("keep", "", "keep", "", "", "keep", "num", "", "acts many"))
+
+
+def _access(visit: Visit, worker: dict[str, Any]) -> Any:
+    """Whether it is connected; only what is not authorised says more."""
+    _ = visit.text
+    named = state(_, "connected" if worker.get("connected") else "disconnected")
+    authorised = worker.get("authorisation") == Authorisation.AUTHORISED
+    return named if authorised else [state(_, worker.get("authorisation")), named]
+
+
+def _special(visit: Visit, worker: dict[str, Any]) -> Any:
+    """Doubt, quarantine and drain."""
+    _ = visit.text
+    doubt, quarantine, drain = (worker.get(name) or {} for name in ("doubt", "quarantine", "drain"))
+    until = f"{_('until')} {visit.moment(quarantine.get('until'), day=False)}" if quarantine else ""
+    reason = str(quarantine.get("reason") or "")
+    return [
+        tag("span", doubt.get("reason") or "", class_="warn") if doubt else None,
+        [state(_, "quarantine"), tag("span", f"{until}: {reason}", class_="clip short", title=reason)]
+        if quarantine
+        else None,
+        [state(_, "drain"), f"{_('by')} {drain.get('by')}"] if drain else None,
+    ]
 
 
 def _name(worker: dict[str, Any]) -> Html:
@@ -141,7 +163,11 @@ def _buttons(visit: Visit, worker: dict[str, Any]) -> Any:
         for mode, name in modes
         if mode != worker.get("mode")
     ]
-    return [*shown, button(_("Revoke"), "revoke", worker["_id"], "bad")]
+    key = worker["_id"]
+    ends = button(_("End quarantine"), "release", key, "good") if worker.get("quarantine") else None
+    drain = None if worker.get("drain") else button(_("Drain"), "drain", key)
+    set_up = button(_("Set up"), "config", key)
+    return [ends, *shown, drain, set_up, button(_("Revoke"), "revoke", key, "bad")]
 
 
 async def on_click(visit: Visit, action: str, worker: str) -> None:
@@ -149,19 +175,26 @@ async def on_click(visit: Visit, action: str, worker: str) -> None:
     if action == "authorise":
         await _authorise(visit, worker)
         return
+    if action == "config":
+        await set_up_robot(visit, worker)
+        return
     _ = visit.text
     questions = {
         "revoke": (_("Take this robot's authorisation away? Its connection is cut, what it does ends."), _("Revoke")),
         "remove": (_("Forget this robot? It may ask again."), _("Remove")),
         "mode:abort": (_("Cut the instruction in flight? What it does may be left half done."), _("Abort")),
         "mode:stop": (_("Stop this robot after its task?"), _("Stop")),
+        "drain": (_("Let this robot finish the run in hand, and then stop?"), _("Drain")),
+        "release": (_("End this robot's quarantine? See first that what made it fail is gone."), _("End quarantine")),
     }
+    harmless = {"mode:stop", "drain", "release"}
     question = questions.get(action)
-    if question and not await confirm(visit, f"{worker}: {question[0]}", question[1], danger=action != "mode:stop"):
+    danger = action not in harmless
+    if question and not await confirm(visit, f"{worker}: {question[0]}", question[1], danger=danger):
         return
     name, __, mode = action.partition(":")
     args = {"mode": WorkerMode(mode).value} if name == "mode" and mode in set(WorkerMode) else None
-    if name in {"revoke", "remove"} or args:
+    if name in {"revoke", "remove", "drain", "release"} or args:
         await act(visit, Role.OPERATOR, lambda: request(visit.context, visit.viewer, worker, name, args))
 
 

@@ -35,6 +35,7 @@ def menu(_: Callable[[str], str]) -> list[tuple[str, str, str]]:
         ("/tasks", "checklist", _("Tasks")),
         ("/runs", "play_circle", _("Runs")),
         ("/workflows", "account_tree", _("Workflows")),
+        ("/events", "notifications", _("Events")),
         ("/logs", "notes", _("Logs")),
     ]
 

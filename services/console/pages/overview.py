@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from services.console.pages.frame import add_page, card, heading
+from services.console.pages.holding import hold_buttons, hold_or_release, limit_bars, standing
 from services.console.pages.markup import Html, age, link, mono, seconds, short_id, table, tag
 from services.console.pages.texts import priority_name, state
 from services.console.pages.visit import Live, Visit, keep_fresh
@@ -36,10 +37,15 @@ async def build(visit: Visit) -> None:
     _ = visit.text
     heading(_("Overview"))
     tiles = Live(classes="tiles")
+
+    async def clicked(action: str, key: str) -> None:
+        await hold_or_release(visit, action, key)
+        await refresh()
+
+    with card(_("Queue by workflow")):
+        queue = Live(clicked)
     with ui.element("div").classes("columns"):
         with ui.element("div").classes("wide"):
-            with card(_("Queue by workflow")):
-                queue = Live()
             with card(_("Last runs")):
                 runs = Live()
             with card(_("Last failures")):
@@ -104,16 +110,35 @@ def _queue(visit: Visit, depths: list[dict[str, Any]]) -> Html:
             one["account"],
             priority_name(_, one["priority"]),
             tag("span", tag("i", style=f"width:{100 * one['waiting'] / most:.0f}%"), class_="bar"),
-            link(_count(one["waiting"]), f"/tasks?state=queued&workflow={one['workflow']}"),
-            link(_count(one["running"]), f"/tasks?state=running&workflow={one['workflow']}"),
-            link(_count(one["held"]), f"/tasks?state=held&workflow={one['workflow']}", "warn" if one["held"] else None),
+            link(_count(one["waiting"]), _tasks(one, "queued")),
+            link(_count(one["running"]), _tasks(one, "running")),
+            link(_count(one["held"]), _tasks(one, "held"), "warn" if one["held"] else None),
             seconds(None if one["oldest_age_s"] is None else round(one["oldest_age_s"])),
+            limit_bars(visit, one["limits"]),
+            standing(visit, one),
+            hold_buttons(visit, f"{one['account']}/{one['workflow']}", one["held_since"] is not None),
         )
         for one in depths
     ]
-    columns = (_("Workflow"), _("Account"), _("Priority"), "", _("Waiting"), _("Running"), _("Held"), _("Oldest"))
+    columns = (
+        _("Workflow"),
+        _("Account"),
+        _("Priority"),
+        "",
+        _("Waiting"),
+        _("Running"),
+        _("Held"),
+        _("Oldest"),
+        _("Limits"),
+        _("Takes tasks"),
+        "",
+    )
     empty = _("No workflow is published yet: regente workflow push DIR")
-    return table(columns, rows, empty, classes=("", "", "", "bars", "num", "num", "num", "num"))
+    return table(columns, rows, empty, classes=("", "", "", "bars", "num", "num", "num", "num", "", "", "acts"))
+
+
+def _tasks(row: dict[str, Any], state: str) -> str:
+    return f"/tasks?state={state}&workflow={row['workflow']}&account={row['account']}"
 
 
 def _robots(visit: Visit, workers: list[dict[str, Any]]) -> Html:

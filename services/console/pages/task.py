@@ -11,14 +11,16 @@ from services.console.core.access import Role
 from services.console.pages.evidence import Lightbox, thumbnails
 from services.console.pages.frame import add_page, card, heading
 from services.console.pages.markup import Html, age, code, facts, link, mono, table, tag
+from services.console.pages.steering import action_names, possible, steer_one
 from services.console.pages.texts import priority_name, state
 from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
+from services.console.pages.waiting import waiting_view
 from services.console.store.context import Context
 from services.console.store.runs import list_evidence, list_runs
-from services.console.store.tasks import cancel, get_task, settle
-from shared.domain.task_state import FINAL, TaskState
+from services.console.store.tasks import get_task, settle
+from shared.domain.task_state import TaskState
 from shared.errors import PermanentError
-from shared.mongo.waiting import why_waiting
+from shared.mongo.waiting import explain
 from shared.obs.clock import now
 
 REFRESH_S = 1.5
@@ -44,6 +46,9 @@ async def build(visit: Visit) -> None:
     box = Lightbox(visit)
     with ui.element("div").classes("columns"):
         with ui.element("div").classes("wide"):
+            waiting_card = card(_("Why it waits"))
+            with waiting_card:
+                waiting = Live()
             with card(_("Where it stands")):
                 standing = Live()
             with card(_("History")):
@@ -63,7 +68,10 @@ async def build(visit: Visit) -> None:
         found = await get_task(visit.context, visit.viewer, task)
         buttons(found)
         waits = found["state"] == TaskState.QUEUED
-        standing.show(_standing(visit, found, await why_waiting(visit.context.mongo, found) if waits else ""))
+        said = await explain(visit.context.mongo, found) if waits else None
+        waiting_card.set_visibility(waits)
+        waiting.show(waiting_view(visit, found, said) if said else Html(""))
+        standing.show(_standing(visit, found))
         history.show(_history(visit, found))
         result.show(_result(visit, found))
         pictures.show(thumbnails(visit, await list_evidence(visit.context, visit.viewer, task)))
@@ -94,8 +102,13 @@ def _draw_decision(visit: Visit, task: str) -> Any:
             ui.button(_("It succeeded"), on_click=lambda: decide("succeeded")).props("unelevated dense color=positive")
             ui.button(_("It failed"), on_click=lambda: decide("failed")).props("unelevated dense color=negative")
             ui.button(_("Do it again"), on_click=lambda: decide("again")).props("outline dense")
-    with ui.row().classes("filters") as open_:
-        ui.button(_("Cancel it"), on_click=lambda: call_off()).props("outline dense color=negative size=sm")
+    buttons: dict[str, Any] = {}
+    with ui.row().classes("filters"):
+        for action, name in action_names(visit).items():
+            colour = "color=negative" if action == "cancel" else ""
+            buttons[action] = ui.button(name, on_click=lambda action=action: steer_one(visit, action, task)).props(
+                f"outline dense size=sm {colour}"
+            )
 
     async def decide(outcome: str) -> None:
         try:
@@ -113,19 +126,16 @@ def _draw_decision(visit: Visit, task: str) -> Any:
         text = note.value or ""
         await act(visit, Role.OPERATOR, lambda: settle(visit.context, visit.viewer, task, outcome, value, text))
 
-    async def call_off() -> None:
-        if await confirm(visit, _("Call this task off?"), _("Cancel it"), danger=True):
-            await act(visit, Role.OPERATOR, lambda: cancel(visit.context, visit.viewer, task))
-
     def show(found: dict[str, Any]) -> None:
         may = visit.viewer.may(Role.OPERATOR)
         held.set_visibility(may and found["state"] == TaskState.HELD)
-        open_.set_visibility(may and found["state"] not in FINAL)
+        for action, button in buttons.items():
+            button.set_visibility(may and possible(action, found["state"]))
 
     return show
 
 
-def _standing(visit: Visit, task: dict[str, Any], why: str) -> Html:
+def _standing(visit: Visit, task: dict[str, Any]) -> Html:
     _ = visit.text
     hold, error = task.get("hold") or {}, task.get("error") or {}
     held_by = task.get("held_by") or {}
@@ -135,7 +145,6 @@ def _standing(visit: Visit, task: dict[str, Any], why: str) -> Html:
     return facts(
         [
             (_("State"), state(_, task["state"])),
-            (_("Why it waits"), why),
             (
                 _("Held because"),
                 tag("b", hold.get("text") or hold.get("reason"), class_="warn") if task["state"] == "held" else "",

@@ -1,8 +1,12 @@
-"""The tasks: a filtered list that keeps itself fresh; each row says why its task waits."""
+"""The tasks: a filtered list that keeps itself fresh; each row says why its task waits.
+
+What is done with all tasks that match the filter is a request of its own (steering.py), whose progress is shown.
+"""
 
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,12 +15,16 @@ from nicegui import ui
 from services.console.core.access import Role
 from services.console.pages.frame import add_page, card, heading
 from services.console.pages.markup import Html, age, button, link, table, tag
+from services.console.pages.steering import action_names, actions_for, actions_table, steer_all, steer_one
 from services.console.pages.texts import priority_name, state, words
-from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
+from services.console.pages.visit import Live, Visit, keep_fresh
+from services.console.store.bulk import list_bulk
 from services.console.store.context import Context
-from services.console.store.tasks import cancel, list_tasks
+from services.console.store.listing import account_names
+from services.console.store.tasks import get_task, list_tasks
 from services.console.store.workflows import list_workflows
 from shared.domain.task_state import FINAL, TaskState
+from shared.errors import PermanentError
 from shared.mongo.waiting import why_waiting
 from shared.obs.clock import now
 
@@ -24,6 +32,9 @@ ROWS = 50
 EXPLAINED_MAX = 10
 """Queued tasks of the list that say why they wait; asking costs some queries each."""
 EXPLAINED_EVERY_S = 5.0
+ACTIONS_SHOWN = 5
+ACTIONS_KEPT = timedelta(minutes=15)
+"""How long an action that has ended stays on the page."""
 
 
 def add(context: Context) -> None:
@@ -35,15 +46,20 @@ async def build(visit: Visit) -> None:
     """Draw the page."""
     _ = visit.text
     heading(_("Tasks"))
-    wanted = {name: visit.query.get(name, "") for name in ("state", "workflow", "reference")}
+    wanted = {name: visit.query.get(name, "") for name in ("state", "workflow", "reference", "account")}
     await _draw_filters(visit, wanted)
     why = Reasons(visit)
 
     async def clicked(action: str, key: str) -> None:
-        if action == "cancel" and await confirm(visit, _("Call this task off?"), _("Cancel it"), danger=True):
-            await act(visit, Role.OPERATOR, lambda: cancel(visit.context, visit.viewer, key))
+        if action == "cancel":
+            await steer_one(visit, action, key)
             await refresh()
 
+    if visit.viewer.may(Role.OPERATOR):
+        _draw_actions(visit, wanted, await _account(visit, wanted["account"]))
+    doing_card = card(_("Actions on many tasks"))
+    with doing_card:
+        doing = Live()
     with card(_("Newest first")):
         rows = Live(clicked)
         more = Live()
@@ -52,6 +68,7 @@ async def build(visit: Visit) -> None:
         listed = await list_tasks(
             visit.context,
             visit.viewer,
+            account=wanted["account"] or None,
             workflow=wanted["workflow"] or None,
             state=TaskState(wanted["state"]) if wanted["state"] in set(TaskState) else None,
             reference=wanted["reference"] or None,
@@ -60,8 +77,42 @@ async def build(visit: Visit) -> None:
         )
         rows.show(_table(visit, listed.items, await why.of(listed.items)))
         more.show(_next(visit, wanted, listed.next))
+        actions = (await list_bulk(visit.context, visit.viewer, wanted["account"] or None, ACTIONS_SHOWN, None)).items
+        recent = [one for one in actions if one["state"] == "pending" or now() - one["created_at"] < ACTIONS_KEPT]
+        doing_card.set_visibility(bool(recent))
+        doing.show(actions_table(visit, recent))
 
     await keep_fresh(visit, refresh)
+
+
+async def _account(visit: Visit, named: str) -> str | None:
+    """The account whose tasks the filter finds, when it is one: the chosen one, or the only one that the user sees."""
+    if named:
+        return named if visit.viewer.sees(named) else None
+    names = await account_names(visit.context) if visit.viewer.everywhere else list(visit.viewer.accounts)
+    return names[0] if len(names) == 1 else None
+
+
+def _draw_actions(visit: Visit, wanted: dict[str, str], account: str | None) -> None:
+    """Buttons for all tasks that match; without an account, what to do first."""
+    _ = visit.text
+    names, actions = action_names(visit), actions_for(wanted["state"])
+    if not actions:
+        return
+    with ui.row().classes("filters bulk"):
+        ui.label(_("With all that match:")).classes("dim")
+        if account is None:
+            ui.label(_("choose an account first")).classes("dim")
+            return
+        chosen: dict[str, Any] = {"account": account}
+        chosen.update({name: wanted[name] for name in ("state", "workflow") if wanted[name]})
+        if wanted["reference"]:
+            chosen["references"] = [wanted["reference"]]
+        for action in actions:
+            colour = "color=negative" if action == "cancel" else ""
+            ui.button(names[action], on_click=lambda action=action: steer_all(visit, action, chosen)).props(
+                f"outline dense size=sm {colour}"
+            )
 
 
 class Reasons:
@@ -78,9 +129,17 @@ class Reasons:
         fresh = time.monotonic() - self._asked_s < EXPLAINED_EVERY_S
         if fresh and all(one["_id"] in self._known for one in queued):
             return self._known
-        self._known = {one["_id"]: await why_waiting(self._visit.context.mongo, one) for one in queued}
+        self._known = {one["_id"]: await self._ask(one["_id"]) for one in queued}
         self._asked_s = time.monotonic()
         return self._known
+
+    async def _ask(self, task: str) -> str:
+        """The sentence for one task; it is made from the whole document, of which a list holds a part."""
+        try:
+            document = await get_task(self._visit.context, self._visit.viewer, task)
+        except PermanentError:
+            return ""
+        return await why_waiting(self._visit.context.mongo, document)
 
 
 async def _draw_filters(visit: Visit, wanted: dict[str, str]) -> None:
@@ -94,9 +153,18 @@ async def _draw_filters(visit: Visit, wanted: dict[str, str]) -> None:
     named = words(_)
     states = {"": _("every state"), **{one.value: named[one.value] for one in TaskState}}
     workflows = {"": _("every workflow")}
-    for one in await list_workflows(visit.context, visit.viewer, None):
+    for one in await list_workflows(visit.context, visit.viewer, wanted["account"] or None):
         workflows[one["name"]] = one["name"]
+    accounts = await account_names(visit.context) if visit.viewer.everywhere else list(visit.viewer.accounts)
     with ui.row().classes("filters"):
+        if len(accounts) > 1:
+            choices = {"": _("every account"), **{name: name for name in accounts}}
+            ui.select(
+                choices,
+                label=_("Account"),
+                value=wanted["account"] if wanted["account"] in choices else "",
+                on_change=lambda event: reopen("account", event.value),
+            ).props("outlined dense options-dense")
         ui.select(
             states,
             label=_("State"),

@@ -52,6 +52,18 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         "delivered": _("delivered"),
         "retrying": _("retrying"),
         "dead": _("dead"),
+        "open": _("open"),
+        "closed": _("closed"),
+        "unpublished": _("unpublished"),
+        "limit": _("limit reached"),
+        "runs": _("enough runs"),
+        "quarantine": _("quarantine"),
+        "drain": _("being drained"),
+        "exclusive": _("exclusive"),
+        "schedule": _("by schedule"),
+        "mode": _("by mode"),
+        "info": _("info"),
+        "warning": _("warning"),
     }
 
 

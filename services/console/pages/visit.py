@@ -36,6 +36,9 @@ CLICK = """(event) => {
   if (target) { event.preventDefault(); emit({action: target.dataset.action, key: target.dataset.key}); }
 }"""
 
+NO = object()
+"""What a dialog with a field gives when its question was answered with no."""
+
 log = get_logger(__name__)
 
 
@@ -154,6 +157,26 @@ async def confirm(visit: Visit, question: str, yes: str, *, danger: bool = False
     answer = await dialog
     dialog.delete()
     return bool(answer)
+
+
+async def confirm_with(visit: Visit, question: str, yes: str, field: Any, *, danger: bool = False) -> Any:
+    """Ask before something is done, with a field to fill in; what it holds, or NO.
+
+    field: makes the field inside the dialog, such as a text or a choice.
+    """
+    _ = visit.text
+    with ui.dialog() as dialog, ui.card().classes("ask"):
+        ui.label(question)
+        made = field()
+        made.props("outlined dense").classes("full")
+        with ui.row().classes("asks"):
+            ui.button(_("No"), on_click=lambda: dialog.submit(False)).props("flat dense")
+            ui.button(yes, on_click=lambda: dialog.submit(True)).props(
+                f"unelevated dense {'color=negative' if danger else ''}"
+            )
+    said, value = await dialog, made.value
+    dialog.delete()
+    return value if said else NO
 
 
 async def act(visit: Visit, role: Role, request: Callable[[], Awaitable[Any]]) -> bool:

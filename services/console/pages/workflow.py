@@ -8,11 +8,14 @@ from nicegui import ui
 
 from services.console.core.access import Role
 from services.console.pages.frame import add_page, card, heading
+from services.console.pages.holding import hold_buttons, hold_or_release, limit_bars, standing
 from services.console.pages.markup import Html, facts, link, mono, seconds, table, tag
+from services.console.pages.robot_setup import window_text
 from services.console.pages.script import source
 from services.console.pages.texts import priority_name
-from services.console.pages.visit import Visit, act
+from services.console.pages.visit import Live, Visit, act, keep_fresh
 from services.console.store.context import Context
+from services.console.store.queue import queue_depths
 from services.console.store.workflows import get_version, get_workflow, list_versions, patch_settings
 from shared.errors import PermanentError
 
@@ -40,6 +43,7 @@ async def build(visit: Visit) -> None:
     heading(workflow.get("title") or name, tag("small", f"{account}/{name}"))
     with ui.element("div").classes("columns"):
         with card(_("Settings")):
+            await _draw_standing(visit, account, name)
             ui.html(_settings(visit, workflow["settings"]), sanitize=False)
             if visit.viewer.may(Role.ADMIN):
                 _draw_change(visit, account, name, workflow["settings"])
@@ -49,9 +53,30 @@ async def build(visit: Visit) -> None:
             _draw_version(visit, version)
 
 
+async def _draw_standing(visit: Visit, account: str, name: str) -> None:
+    """Whether it takes tasks, its limits, and the button that holds or releases it; these keep themselves fresh."""
+
+    async def clicked(action: str, key: str) -> None:
+        await hold_or_release(visit, action, key)
+        await refresh()
+
+    now_ = Live(clicked, classes="standing")
+
+    async def refresh() -> None:
+        rows = await queue_depths(visit.context, visit.viewer, account)
+        row = next((one for one in rows if one["workflow"] == name), None)
+        if row is not None:
+            buttons = hold_buttons(visit, f"{account}/{name}", row["held_since"] is not None)
+            now_.show(tag("div", standing(visit, row), limit_bars(visit, row["limits"]), buttons))
+
+    await keep_fresh(visit, refresh)
+
+
 def _settings(visit: Visit, settings: dict[str, Any]) -> Html:
     _ = visit.text
-    retry, price, delivery = (settings.get(one) or {} for one in ("retry", "price", "delivery"))
+    retry, price, delivery, concurrency, breaker = (
+        settings.get(one) or {} for one in ("retry", "price", "delivery", "concurrency", "breaker")
+    )
     in_doubt = {"hold": _("hold for a person"), "fail": _("fail"), "retry": _("try again")}
     position = {"end": _("end of its list"), "front": _("front of its list")}
     return facts(
@@ -62,6 +87,15 @@ def _settings(visit: Visit, settings: dict[str, Any]) -> Html:
             (_("Retried at the"), position.get(str(retry.get("position")))),
             (_("When in doubt"), in_doubt.get(str(retry.get("in_doubt")))),
             (_("Time zone"), settings.get("timezone")),
+            (_("One level up each"), seconds((settings.get("aging") or {}).get("every_s"))),
+            (_("Windows"), [tag("div", window_text(one)) for one in settings.get("windows") or []]),
+            (_("Holiday calendars"), ", ".join(settings.get("holidays") or [])),
+            (_("Portals"), ", ".join(settings.get("portals") or [])),
+            (_("Runs at once"), concurrency.get("runs")),
+            (_("Runs with the same group"), concurrency.get("group")),
+            (_("Tags it needs"), ", ".join(settings.get("tags") or [])),
+            (_("Held after failures in a row"), breaker.get("failures")),
+            (_("Held by a rejected log-in"), _("yes") if breaker.get("login_rejected") else _("no")),
             (_("Price"), f"{price['per_dispatch']} {price['currency']}" if price else _("free")),
             (_("Delivered to"), delivery.get("endpoint") or _("the results feed only")),
             (_("Events"), ", ".join(delivery.get("events") or [])),

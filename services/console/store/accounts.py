@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from services.console.core.access import Viewer
+from services.console.core.settings import change_account_settings
 from services.console.store.context import Context
 from services.console.store.listing import Listed, account_names, found, list_page, seen_accounts
-from shared.errors import ErrorCode, PermanentError
+from services.console.store.workflows import CHANGES_TRIED_MAX, not_allowed
+from shared.errors import ErrorCode, PermanentError, TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.audit import audit
-from shared.mongo.guarded import insert_once
+from shared.mongo.guarded import guarded_update, insert_once
 from shared.obs.clock import now
+from shared.obs.ids import new_id
 from shared.runtime.auth import new_key
 
 KEYS_OF_PARTNER_MAX = 50
@@ -40,6 +45,32 @@ async def add_account(context: Context, viewer: Viewer, name: str, title: str) -
     await audit(context.mongo, by=viewer.name, action="account.add", target=name, account=name)
     document = await context.mongo["accounts"].find_one({"_id": name})
     return dict(document or {})
+
+
+async def patch_account_settings(context: Context, viewer: Viewer, name: str, change: dict[str, Any]) -> dict[str, Any]:
+    """Change some settings of an account; the ones that are not named stay.
+
+    Raises: PermanentError NOT_FOUND, INVALID_INPUT (with the field), TemporaryError when others change them all the
+    time.
+    """
+    for _ in range(CHANGES_TRIED_MAX):
+        document = await context.mongo["accounts"].find_one({"_id": name})
+        if document is None or not viewer.sees(name):
+            raise PermanentError(ErrorCode.NOT_FOUND, f"account {name} does not exist")
+        before = document.get("settings")
+        try:
+            settings = change_account_settings(before, change)
+        except ValidationError as error:
+            raise not_allowed(error) from error
+        update = {"$set": {"settings": settings}}
+        done = await guarded_update(context.mongo["accounts"], name, {"settings": before}, update, op=new_id("op_"))
+        if done.applied:
+            details = {"from": before, "to": settings}
+            await audit(
+                context.mongo, by=viewer.name, action="account.settings", target=name, account=name, details=details
+            )
+            return dict(done.document or {})
+    raise TemporaryError(f"the settings of {name} are being changed by others; try again")
 
 
 async def make_account(mongo: Mongo, name: str, title: str) -> bool:

@@ -15,16 +15,19 @@ from typing import Any
 from services.console.core.access import Viewer
 from services.console.core.settings import stored_settings, stored_version
 from services.console.store.context import Context
+from services.console.store.named import take_up
 from shared.contracts.catalogue import CATALOGUE
 from shared.contracts.workflow_file import WorkflowFile
 from shared.errors import ErrorCode, PermanentError, TemporaryError
+from shared.mongo import Session
 from shared.mongo.audit import audit
-from shared.mongo.guarded import guarded_update, insert_once
+from shared.mongo.guarded import guarded_update, in_transaction, insert_once
 from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.script.check import Checked, check_workflow
 
 TRIES_MAX = 50
+IN_FILE = "workflow.yaml: settings."
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,16 @@ async def publish(
 ) -> Published:
     """Publish checked files in an account that the viewer sees. `settings`: overwrite the settings with the file's.
 
-    Raises: PermanentError NOT_FOUND (account), TemporaryError when too many publish at once.
+    Raises: PermanentError NOT_FOUND (account), INVALID_INPUT when the settings are taken and name a calendar or portal
+    that does not exist (nothing is published then), TemporaryError when too many publish at once.
     """
     definition = checked.definition
     if definition is None or checked.errors:
         raise ValueError("only checked files are published")
     if not viewer.sees(account) or await context.mongo["accounts"].find_one({"_id": account}) is None:
         raise PermanentError(ErrorCode.NOT_FOUND, f"account {account} does not exist")
+    if settings:
+        await take_up(context, account, stored_settings(definition.settings), where=IN_FILE)
     await _make_workflow(context, account, definition)
     number, unchanged = await _number(context, viewer, account, definition, files, checked)
     if not unchanged:
@@ -73,17 +79,27 @@ async def publish(
 
 async def _make_workflow(context: Context, account: str, definition: WorkflowFile) -> None:
     """Insert the workflow unless it exists; the first publication takes the settings from the file."""
+    workflow = f"{account}/{definition.name}"
+    if await context.mongo["workflows"].find_one({"_id": workflow}, {"_id": 1}) is not None:
+        return
+    settings = stored_settings(definition.settings)
     document = {
-        "_id": f"{account}/{definition.name}",
         "schema_version": 1,
         "account": account,
         "name": definition.name,
         "title": definition.title,
         "current": None,
-        "settings": stored_settings(definition.settings),
+        "settings": settings,
         "updated_at": now(),
     }
-    await insert_once(context.mongo["workflows"], document)
+
+    async def insert(session: Session) -> None:
+        await take_up(context, account, settings, where=IN_FILE, session=session)
+        await context.mongo["workflows"].update_one(
+            {"_id": workflow}, {"$setOnInsert": document}, upsert=True, session=session
+        )
+
+    await in_transaction(context.mongo, insert)
 
 
 async def _number(
@@ -153,10 +169,15 @@ async def _make_current(context: Context, account: str, definition: WorkflowFile
 
 async def _overwrite_settings(context: Context, viewer: Viewer, account: str, definition: WorkflowFile) -> None:
     workflow = f"{account}/{definition.name}"
-    settings = stored_settings(definition.settings)
-    before = await context.mongo["workflows"].find_one_and_update(
-        {"_id": workflow}, {"$set": {"settings": settings, "updated_at": now()}}
-    )
+    settings, at = stored_settings(definition.settings), now()
+
+    async def overwrite(session: Session) -> dict[str, Any] | None:
+        await take_up(context, account, settings, where=IN_FILE, session=session)
+        return await context.mongo["workflows"].find_one_and_update(
+            {"_id": workflow}, {"$set": {"settings": settings, "updated_at": at}}, session=session
+        )
+
+    before = await in_transaction(context.mongo, overwrite)
     details = {"from": before["settings"] if before else None, "to": settings}
     if before and before["settings"] != settings:
         await audit(

@@ -1,7 +1,7 @@
-"""The queue as people see it: how much waits per workflow, and why one task does.
+"""The queue as people see it: how much waits per workflow, whether it is open, and why one task waits.
 
 Called by: api/queue.py, pages. Owns nothing. Every count is an index range with a limit: beyond it the figure says
-'or more'.
+'or more'. Whether a workflow is open is read by shared.mongo.gates, as the scheduler reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from services.console.store.tasks import get_task
 from services.console.store.workflows import WORKFLOWS_MAX
 from shared.domain.priority import list_keys
 from shared.domain.task_state import TaskState
-from shared.mongo.waiting import why_waiting
+from shared.mongo.gates import WorkflowGate, read_situation
+from shared.mongo.waiting import Explanation, explain
 from shared.obs.clock import now
 
 COUNTED_MAX = 10_000
@@ -22,11 +23,19 @@ COUNTED_MAX = 10_000
 
 
 async def queue_depths(context: Context, viewer: Viewer, account: str | None = None) -> list[dict[str, Any]]:
-    """Per workflow: {account, workflow, title, priority, waiting, running, held, oldest_age_s}, by account and name."""
+    """Per workflow, by account and name: {account, workflow, title, priority, waiting, running, held, oldest_age_s,
+    open, why, reason, limits, held_since}.
+    """
 
     async def ask() -> list[dict[str, Any]]:
         cursor = context.mongo["workflows"].find().sort([("account", 1), ("name", 1)]).limit(WORKFLOWS_MAX)
-        return [await _depth(context, workflow) async for workflow in cursor]
+        workflows = await cursor.to_list(None)
+        situation = await read_situation(context.mongo, [one["_id"] for one in workflows], now())
+        return [
+            {**await _depth(context, workflow), **_standing(situation.gates[workflow["_id"]])}
+            for workflow in workflows
+            if workflow["_id"] in situation.gates
+        ]
 
     rows: list[dict[str, Any]] = await context.moment.get("queue", ask)
     return [row for row in rows if viewer.sees(row["account"]) and account in (None, row["account"])]
@@ -52,6 +61,28 @@ async def _depth(context: Context, workflow: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _standing(found: WorkflowGate) -> dict[str, Any]:
+    """Whether a workflow takes tasks now, why not, since when it is held, and how much of its limits is used."""
+    circuit = found.standing.circuit or {}
+    used = {one.limit.per: one.used for one in found.standing.used if not one.of_account}
+    limits = (found.document.get("settings") or {}).get("limits") or []
+    return {
+        "open": found.gate.open,
+        "why": found.gate.text or None,
+        "reason": None if found.gate.reason is None else found.gate.reason.value,
+        "held_since": circuit.get("at") if circuit.get("state") == "open" else None,
+        "limits": [
+            {
+                "per": one["per"],
+                "max": one["max"],
+                "used": used.get(one["per"], 0),
+                "on_limit": one.get("on_limit", "block"),
+            }
+            for one in limits
+        ],
+    }
+
+
 async def _oldest_age_s(context: Context, account: str, name: str) -> float | None:
     """Age of the oldest task at the head of one of the workflow's lists, seconds."""
     oldest = None
@@ -64,10 +95,10 @@ async def _oldest_age_s(context: Context, account: str, name: str) -> float | No
     return None if oldest is None else max(0.0, (now() - oldest).total_seconds())
 
 
-async def why(context: Context, viewer: Viewer, task: str) -> tuple[dict[str, Any], str]:
-    """A task and why it is not running, in a sentence.
+async def why(context: Context, viewer: Viewer, task: str) -> tuple[dict[str, Any], Explanation]:
+    """A task, why it is not running, and when it may.
 
     Raises: PermanentError NOT_FOUND.
     """
     document = await get_task(context, viewer, task)
-    return document, await why_waiting(context.mongo, document)
+    return document, await explain(context.mongo, document)

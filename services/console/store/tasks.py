@@ -64,10 +64,26 @@ async def cancel(context: Context, viewer: Viewer, task: str) -> Asked:
 
     Raises: PermanentError NOT_FOUND, FINAL.
     """
+    document = await _open(context, viewer, task)
+    return await ask(context, viewer, kind="task.cancel", to="scheduler", target=task, account=document["account"])
+
+
+async def steer(context: Context, viewer: Viewer, task: str, action: str, args: dict[str, Any]) -> Asked:
+    """Ask for a task to be held, released, put to the front of its list, or given a priority.
+
+    action: hold {text}, release, front or priority {priority, or null for the workflow's}.
+    Raises: PermanentError NOT_FOUND, FINAL.
+    """
+    document = await _open(context, viewer, task)
+    account = document["account"]
+    return await ask(context, viewer, kind=f"task.{action}", to="scheduler", target=task, account=account, args=args)
+
+
+async def _open(context: Context, viewer: Viewer, task: str) -> dict[str, Any]:
     document = await get_task(context, viewer, task)
     if TaskState(document["state"]) in FINAL:
         raise PermanentError(ErrorCode.FINAL, f"the task is {document['state']}; nothing changes it any more")
-    return await ask(context, viewer, kind="task.cancel", to="scheduler", target=task, account=document["account"])
+    return document
 
 
 async def settle(

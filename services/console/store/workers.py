@@ -1,6 +1,7 @@
 """Robots: reading; authorising, revoking, removing and their mode go to the scheduler as commands.
 
-Called by: api/workers.py, pages. Owns nothing: workers belong to the scheduler.
+Called by: api/workers.py, pages. Owns nothing: workers belong to the scheduler; here is checked that what a robot is
+to have exists.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 from services.console.core.access import Viewer
 from services.console.store.commands import Asked, ask
 from services.console.store.context import Context
+from services.console.store.named import take_up
 from shared.errors import ErrorCode, PermanentError
 
 WORKERS_MAX = 5000
@@ -42,7 +44,7 @@ async def get_worker(context: Context, viewer: Viewer, worker: str) -> dict[str,
 async def request(
     context: Context, viewer: Viewer, worker: str, action: str, args: dict[str, Any] | None = None
 ) -> Asked:
-    """Ask the scheduler for something about a robot: authorise, revoke, remove or mode.
+    """Ask the scheduler for something about a robot: authorise, revoke, remove, mode, config, drain or release.
 
     Raises: PermanentError NOT_FOUND, FORBIDDEN when the robot is shared and the viewer doesn't see all accounts.
     """
@@ -60,11 +62,67 @@ async def authorise(context: Context, viewer: Viewer, worker: str, args: dict[st
 
     Raises: PermanentError NOT_FOUND (robot or account), FORBIDDEN.
     """
-    account = args.get("account")
+    if "account" in args:
+        await _check_account(context, viewer, args["account"])
+    return await request(context, viewer, worker, "authorise", args)
+
+
+async def _check_account(context: Context, viewer: Viewer, account: str | None) -> None:
+    """Raises: PermanentError NOT_FOUND, FORBIDDEN when the viewer may not give a robot to this account."""
+    if account is None and not viewer.everywhere:
+        raise PermanentError(ErrorCode.FORBIDDEN, "only users of all accounts make a robot a shared one")
     if account is not None and not (
         viewer.sees(account) and await context.mongo["accounts"].find_one({"_id": account})
     ):
         raise PermanentError(ErrorCode.NOT_FOUND, f"account {account} does not exist")
-    if "account" in args and account is None and not viewer.everywhere:
-        raise PermanentError(ErrorCode.FORBIDDEN, "only users of all accounts make a robot a shared one")
-    return await request(context, viewer, worker, "authorise", args)
+
+
+async def configure(context: Context, viewer: Viewer, worker: str, config: dict[str, Any]) -> Asked:
+    """Ask for a robot to be set up; what `config` (as WorkerConfig) does not name stays as it is.
+
+    Raises: PermanentError NOT_FOUND (robot or account), FORBIDDEN, INVALID_INPUT (a workflow or calendar that is not
+    there, or belongs to another account than the robot).
+    """
+    if not config:
+        raise PermanentError(ErrorCode.INVALID_INPUT, "nothing to change: name at least one field")
+    document = await get_worker(context, viewer, worker)
+    if "account" in config:
+        await _check_account(context, viewer, config["account"])
+    account = config["account"] if "account" in config else document.get("account")
+    await _check_workflows(context, viewer, account, _named_workflows(document, config))
+    if {"account", "schedule"} & set(config):
+        await _check_holidays(context, account, {**document, **config}.get("schedule") or {})
+    return await request(context, viewer, worker, "config", config)
+
+
+def _named_workflows(document: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
+    """(field, workflow) pairs as they will be; those that stay count only when the account changes under them."""
+    result = {**document, **config} if "account" in config else config
+    named = [("workflows", one) for one in result.get("workflows") or ()]
+    return [*named, ("exclusive", result["exclusive"])] if result.get("exclusive") else named
+
+
+async def _check_workflows(context: Context, viewer: Viewer, account: str | None, named: list[tuple[str, str]]) -> None:
+    wanted = sorted({workflow for _, workflow in named})
+    found = context.mongo["workflows"].find({"_id": {"$in": wanted}}, {"account": 1})
+    owners = {one["_id"]: one["account"] async for one in found}
+    for field, workflow in named:
+        owner = owners.get(workflow)
+        if owner is None or not viewer.sees(owner):
+            raise PermanentError(ErrorCode.INVALID_INPUT, f"{field}: workflow {workflow} does not exist")
+        if account not in (None, owner):
+            raise PermanentError(
+                ErrorCode.INVALID_INPUT,
+                f"{field}: {workflow} is not of the robot's account {account};"
+                " share the robot, or take the workflow out",
+            )
+
+
+async def _check_holidays(context: Context, account: str | None, schedule: dict[str, Any]) -> None:
+    if schedule.get("holidays") and account is None:
+        raise PermanentError(
+            ErrorCode.INVALID_INPUT,
+            "schedule.holidays: a shared robot has no account whose calendars they could be; give it an account",
+        )
+    if account is not None:
+        await take_up(context, account, schedule, where="schedule.")

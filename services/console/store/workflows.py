@@ -13,9 +13,11 @@ from services.console.core.access import Viewer
 from services.console.core.settings import change_settings
 from services.console.store.context import Context
 from services.console.store.listing import Listed, found, list_page, seen_accounts
+from services.console.store.named import take_up
 from shared.errors import ErrorCode, PermanentError, TemporaryError
+from shared.mongo import Session
 from shared.mongo.audit import audit
-from shared.mongo.guarded import guarded_update
+from shared.mongo.guarded import Guarded, guarded_update, in_transaction
 from shared.obs.clock import now
 from shared.obs.ids import new_id
 
@@ -63,7 +65,7 @@ async def patch_settings(
 ) -> dict[str, Any]:
     """Change some settings; the ones that are not named stay.
 
-    Raises: PermanentError NOT_FOUND, INVALID_INPUT (with the reason), TemporaryError when others change them all the
+    Raises: PermanentError NOT_FOUND, INVALID_INPUT (with the field), TemporaryError when others change them all the
     time.
     """
     for _ in range(CHANGES_TRIED_MAX):
@@ -71,26 +73,41 @@ async def patch_settings(
         try:
             settings = change_settings(workflow["settings"], change)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise PermanentError(ErrorCode.INVALID_INPUT, f"{where}: {first['msg']}") from error
-        done = await guarded_update(
-            context.mongo["workflows"],
-            workflow["_id"],
-            {"settings": workflow["settings"]},
-            {"$set": {"settings": settings, "updated_at": now()}},
-            op=new_id("op_"),
-        )
+            raise not_allowed(error) from error
+        done = await _write_settings(context, workflow, settings)
         if done.applied:
-            details = {"from": workflow["settings"], "to": settings}
-            target = str(workflow["_id"])
             await audit(
                 context.mongo,
                 by=viewer.name,
                 action="workflow.settings",
-                target=target,
+                target=str(workflow["_id"]),
                 account=account,
-                details=details,
+                details={"from": workflow["settings"], "to": settings},
             )
             return dict(done.document or {})
     raise TemporaryError(f"the settings of {account}/{name} are being changed by others; try again")
+
+
+async def _write_settings(context: Context, workflow: dict[str, Any], settings: dict[str, Any]) -> Guarded:
+    """Put settings in place of those that were read, and keep what they name from being removed meanwhile."""
+    op, at = new_id("op_"), now()
+
+    async def write(session: Session) -> Guarded:
+        await take_up(context, workflow["account"], settings, session=session)
+        return await guarded_update(
+            context.mongo["workflows"],
+            workflow["_id"],
+            {"settings": workflow["settings"]},
+            {"$set": {"settings": settings, "updated_at": at}},
+            op=op,
+            session=session,
+        )
+
+    return await in_transaction(context.mongo, write)
+
+
+def not_allowed(error: ValidationError) -> PermanentError:
+    """The error to raise for settings that do not fit their model: it names the field."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return PermanentError(ErrorCode.INVALID_INPUT, f"{where}: {first['msg']}" if where else str(first["msg"]))

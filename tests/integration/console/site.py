@@ -274,6 +274,23 @@ def put_evidence(on: Site, run: str, task: str, seq: int, name: str, account: st
     return link
 
 
+def put_event(on: Site, account: str | None = ACME, **fields: Any) -> str:
+    """An event as any service raises it."""
+    event = new_id("event_")
+    about = {"kind": "limit_reached", "severity": "warning", "target": f"{account}/tax", "text": "its limit is reached"}
+    document = {"_id": event, "schema_version": 1, "at": now(), "account": account, "facts": {}, "service": "scheduler"}
+    on.db["events"].insert_one({**document, **about, "expires_at": now() + timedelta(days=1), **fields})
+    return event
+
+
+def put_circuit(on: Site, workflow: str, account: str = ACME, **fields: Any) -> None:
+    """A workflow that the scheduler holds."""
+    id = f"{account}/{workflow}"
+    document = {"_id": id, "account": account, "workflow": workflow, "state": "open", "failures": 5, "run": None}
+    said = {"reason": "failures", "text": "5 system failures in a row", "at": now(), "by": "scheduler"}
+    on.db["circuits"].replace_one({"_id": id}, {**document, **said, **fields}, upsert=True)
+
+
 def put_log(on: Site, event: str, **fields: Any) -> None:
     """A log line."""
     line = {"_id": new_id("log_"), "at": now(), "service": "executor", "instance": "executor-1", "level": "info"}

@@ -9,6 +9,7 @@ from tests.integration.console.site import (
     OTHER,
     PASSWORD,
     Site,
+    put_event,
     put_run,
     put_task,
     put_worker,
@@ -31,6 +32,11 @@ ADMIN_ONLY = [
     ("DELETE", "documents/acme/portal/x", None),
     ("PUT", "endpoints/acme/x", {"url": "https://x.example/"}),
     ("DELETE", "endpoints/acme/x", None),
+    ("PATCH", "accounts/acme/settings", {"runs": 2}),
+    ("PUT", "calendars/acme/x", {"dates": []}),
+    ("DELETE", "calendars/acme/x", None),
+    ("PUT", "portals/acme/x", {}),
+    ("DELETE", "portals/acme/x", None),
 ]
 OPERATOR_ONLY = [
     ("POST", "tasks/x/cancel", None),
@@ -41,6 +47,17 @@ OPERATOR_ONLY = [
     ("POST", "workers/x/mode", {"mode": "pause"}),
     ("DELETE", "workers/x", None),
     ("POST", "deliveries/replay", {"ids": ["x"]}),
+    ("POST", "tasks/x/hold", {"text": "t"}),
+    ("POST", "tasks/x/release", None),
+    ("POST", "tasks/x/front", None),
+    ("POST", "tasks/x/priority", {"priority": 5}),
+    ("POST", "queue/actions", {"action": "hold", "filter": {"account": ACME, "workflow": "x"}}),
+    ("POST", "queue/count", {"action": "hold", "filter": {"account": ACME, "workflow": "x"}}),
+    ("POST", "workflows/acme/x/hold", {"text": "t"}),
+    ("POST", "workflows/acme/x/release", None),
+    ("POST", "workers/x/config", {"tags": ["sap"]}),
+    ("POST", "workers/x/drain", None),
+    ("POST", "workers/x/release", None),
 ]
 
 
@@ -78,6 +95,12 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
         own.post("workflows", json={"account": OTHER, "files": workflow_files("tax")}).raise_for_status()
         own.put("documents/other/portal/pin", json={"kind": "text", "text": "1234"}).raise_for_status()
         own.put("endpoints/other/results", json={"url": "https://other.example/"}).raise_for_status()
+        own.put("calendars/other/days", json={"dates": []}).raise_for_status()
+        own.put("portals/other/site", json={}).raise_for_status()
+        put_event(console, OTHER)
+        wanted = {"action": "hold", "filter": {"account": OTHER, "workflow": "tax"}}
+        bulk = own.post("queue/actions", json=wanted).json()["command"]
+        console.db["commands"].update_one({"_id": bulk}, {"$set": {"state": "done"}})
         key = own.post("keys", json={"account": OTHER, "partner": "p", "scopes": ["tasks"]}).json()["id"]
         paths = [
             f"tasks/{task}",
@@ -91,6 +114,9 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
             "documents/other/portal/pin",
             "endpoints/other/results",
             f"queue/why?task={task}",
+            "calendars/other/days",
+            "portals/other/site",
+            f"queue/actions/{bulk}",
         ]
         assert [(path, own.get(path).status_code) for path in paths] == [(path, 200) for path in paths]
         assert [(path, foreign.get(path).status_code) for path in paths] == [(path, 404) for path in paths]
@@ -103,6 +129,10 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
             "endpoints",
             "keys",
             "queue",
+            "queue/actions",
+            "calendars",
+            "portals",
+            "events",
             "accounts",
             "users",
         ]
@@ -112,6 +142,15 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
             assert OTHER not in {one.get("account") for one in narrowed}, name
         for method, path, body in [
             ("POST", f"tasks/{task}/cancel", None),
+            ("POST", f"tasks/{task}/hold", {"text": "mine"}),
+            ("POST", "queue/actions", wanted),
+            ("POST", "queue/count", wanted),
+            ("POST", "workflows/other/tax/hold", None),
+            ("POST", f"workers/{worker}/config", {"tags": ["mine"]}),
+            ("POST", f"workers/{worker}/drain", None),
+            ("PATCH", "accounts/other/settings", {"runs": 1}),
+            ("PUT", "calendars/other/days", {"dates": []}),
+            ("DELETE", "portals/other/site", None),
             ("POST", f"runs/{run}/abort", {}),
             ("POST", f"workers/{worker}/revoke", None),
             ("DELETE", f"keys/{key}", None),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
+from shared.domain.limits import period
 from tests.integration.console import browsing
 from tests.integration.console.site import (
     ACME,
@@ -16,11 +20,14 @@ from tests.integration.console.site import (
     Site,
     answer_commands,
     now,
+    put_circuit,
+    put_event,
     put_evidence,
     put_log,
     put_run,
     put_task,
     put_worker,
+    until,
     workflow_files,
 )
 
@@ -169,6 +176,206 @@ def test_overview_in_portuguese_counts_and_changes(console: Site, browser: Brows
         put_task(console, workflow="tax")
         expect(waiting).to_have_text(str(before + 1))
         expect(page.locator(".part", has_text="Saúde")).to_contain_text("MongoDB")
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """A picture of the page for people, where REGENTE_PICTURES names a folder."""
+    folder = os.environ.get("REGENTE_PICTURES")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def publish(console: Site, name: str, **settings: object) -> str:
+    """A workflow of its own for a test."""
+    with console.client() as admin:
+        admin.post("workflows", json={"account": ACME, "files": workflow_files(name)}).raise_for_status()
+        if settings:
+            admin.patch(f"workflows/{ACME}/{name}/settings", json=settings).raise_for_status()
+    return name
+
+
+@pytest.mark.parametrize(("language", "hold", "held"), [("en-US", "Hold", "on hold"), ("pt-BR", "Reter", "retido")])
+def test_overview_shows_limits_and_holds_a_workflow(
+    console: Site, browser: Browser, language: str, hold: str, held: str
+) -> None:
+    name = publish(
+        console, f"limited-{language.lower()}", limits=[{"per": "day", "max": 10}, {"per": "month", "max": 90}]
+    )
+    month = period("month", now(), "UTC")
+    about = {"account": ACME, "workflow": name, "per": "month", "period": month, "used": 76}
+    console.db["usage"].insert_one({"_id": f"{ACME}/{name}/month/{month}", **about})
+    for _ in range(3):
+        put_task(console, workflow=name)
+    with browsing.visiting(browser, console, "otto", language) as page, answer_commands(console) as commands:
+        page.goto("/")
+        row = page.locator("tr", has=page.locator(f"a[href$='/workflows/{ACME}/{name}']"))
+        expect(row.locator(".limits")).to_contain_text("76 / 90")
+        expect(row.locator(".bar.nearly")).to_have_count(1)
+        keep_picture(page, f"overview-{language}")
+        row.get_by_role("button", name=hold).click()
+        dialog = page.locator(".q-dialog")
+        dialog.locator("input").fill("the certificate is being changed")
+        keep_picture(page, f"overview-dialog-{language}")
+        dialog.get_by_role("button", name=hold).click()
+        expect(page.locator(".q-notification")).to_be_visible()
+        put_circuit(console, name, text="the certificate is being changed", reason="person", by="otto")
+        expect(row).to_contain_text(held)
+        expect(row).to_contain_text("the certificate is being changed")
+        expect(row.get_by_role("button", name=hold)).to_have_count(0)
+        page.goto(f"/workflows/{ACME}/{name}")
+        expect(page.locator(".standing")).to_contain_text(held)
+        keep_picture(page, f"workflow-{language}")
+    (command,) = commands
+    assert (command["kind"], command["target"]) == ("workflow.hold", f"{ACME}/{name}")
+    assert command["args"] == {"text": "the certificate is being changed"}
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "priority"),
+    [("en-US", "Why it waits", "Priority"), ("pt-BR", "Por que espera", "Prioridade")],
+)
+def test_task_page_says_why_it_waits_and_steers(
+    console: Site, browser: Browser, language: str, title: str, priority: str
+) -> None:
+    name = publish(console, f"steered-{language.lower()}")
+    put_worker(console, "0c0000000011", ACME, status="running", run="run_x", connected=True)
+    put_task(console, workflow=name)
+    task = put_task(console, workflow=name, deadline=now() + timedelta(hours=5), reference=f"steer-{language}")
+    with browsing.visiting(browser, console, "otto", language) as page, answer_commands(console) as commands:
+        page.goto(f"/tasks/{task}")
+        part = page.locator(".part", has=page.get_by_role("heading", name=title))
+        expect(part.locator(".why")).not_to_be_empty()
+        expect(part.locator("table tr").nth(1)).to_be_visible()
+        expect(part.locator(".strip")).to_be_visible()
+        keep_picture(page, f"task-{language}")
+        page.get_by_role("button", name=priority).click()
+        dialog = page.locator(".q-dialog")
+        dialog.locator(".q-select").click()
+        page.locator(".q-menu .q-item", has_text="5 ").click()
+        dialog.get_by_role("button", name=priority).click()
+        expect(page.locator(".q-notification").first).to_be_visible()
+    (command,) = commands
+    assert (command["kind"], command["target"], command["args"]) == ("task.priority", task, {"priority": 5})
+
+
+def test_buttons_of_a_task_are_those_that_its_state_allows(console: Site, browser: Browser) -> None:
+    names = ["Hold", "Release", "To the front", "Priority", "Cancel"]
+    allowed = {
+        "queued": {"Hold", "To the front", "Priority", "Cancel"},
+        "held": {"Release", "Priority", "Cancel"},
+        "running": {"Cancel"},
+        "failed": set(),
+    }
+    with browsing.visiting(browser, console, "otto") as page:
+        for state, wanted in allowed.items():
+            page.goto(f"/tasks/{put_task(console, state=state)}")
+            for name in names:
+                button = page.get_by_role("button", name=name, exact=True)
+                (expect(button).to_be_visible if name in wanted else expect(button).not_to_be_visible)()
+    with browsing.visiting(browser, console, "vera") as page:
+        page.goto(f"/tasks/{put_task(console)}")
+        expect(page.locator(".part", has_text="Why it waits").first).to_be_visible()
+        for name in names:
+            expect(page.get_by_role("button", name=name, exact=True)).not_to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "hold", "asked"),
+    [("en-US", "Hold", "4 tasks: Take out of the queue"), ("pt-BR", "Reter", "4 tarefas: Retirar da fila")],
+)
+def test_tasks_page_acts_on_all_that_match(
+    console: Site, browser: Browser, language: str, hold: str, asked: str
+) -> None:
+    name = publish(console, f"many-{language.lower()}")
+    for state in ["queued"] * 4 + ["running", "failed"]:
+        put_task(console, workflow=name, state=state)
+    with browsing.visiting(browser, console, "otto", language) as page:
+        page.goto(f"/tasks?workflow={name}&state=failed")
+        expect(page.locator("table").first).to_be_visible()
+        expect(page.locator(".bulk")).to_have_count(0)
+        page.goto(f"/tasks?workflow={name}")
+        page.locator(".bulk").get_by_role("button", name=hold).click()
+        dialog = page.locator(".q-dialog")
+        expect(dialog).to_contain_text(asked)
+        dialog.locator("input").fill("stock-taking")
+        keep_picture(page, f"bulk-dialog-{language}")
+        dialog.get_by_role("button", name=hold).click()
+        row = page.locator(".part tr", has_text=name).first
+        expect(row).to_contain_text("otto")
+        console.db["commands"].update_many(
+            {"kind": "queue.bulk", "state": "pending"}, {"$set": {"progress": {"done": 3, "refused": 1}}}
+        )
+        expect(row.locator("td.num").first).to_have_text("3")
+        keep_picture(page, f"tasks-{language}")
+    stored = console.db["commands"].find_one({"kind": "queue.bulk", "args.filter.workflow": name})
+    assert stored is not None
+    assert stored["args"] == {"action": "hold", "filter": {"account": ACME, "workflow": name}, "text": "stock-taking"}
+    console.db["commands"].delete_one({"_id": stored["_id"]})
+
+
+def test_who_sees_many_accounts_chooses_one_before_acting_on_all(console: Site, browser: Browser) -> None:
+    with browsing.visiting(browser, console, "ole") as page:
+        page.goto("/tasks")
+        expect(page.locator(".bulk")).to_contain_text("choose an account first")
+        expect(page.locator(".bulk").get_by_role("button")).to_have_count(0)
+        page.goto(f"/tasks?account={ACME}")
+        expect(page.locator(".bulk").get_by_role("button")).to_have_count(5)
+
+
+@pytest.mark.parametrize(
+    ("language", "drain", "set_up", "change"),
+    [("en-US", "Drain", "Set up", "Change"), ("pt-BR", "Esvaziar", "Configurar", "Alterar")],
+)
+def test_fleet_shows_what_robots_take_and_changes_it(
+    console: Site, browser: Browser, language: str, drain: str, set_up: str, change: str
+) -> None:
+    name = publish(console, f"robots-{language.lower()}")
+    ill = {"until": now() + timedelta(minutes=15), "times": 3, "reason": "3 runs in a row failed on it", "at": now()}
+    sick = put_worker(console, "0c0000000021", ACME, quarantine=ill, failures=5, exclusive=f"{ACME}/{name}")
+    going = put_worker(console, "0c0000000022", ACME, drain={"by": "otto", "at": now()}, tags=["sap"])
+    worker = put_worker(console, "0c0000000023", ACME, tags=["sap", "windows-11"], workflows=[f"{ACME}/{name}"])
+    with browsing.visiting(browser, console, "otto", language) as page, answer_commands(console) as commands:
+        page.goto("/fleet")
+        expect(page.locator("tr", has_text=sick)).to_contain_text("3 runs in a row")
+        expect(page.locator("tr", has_text=sick)).to_contain_text(f"{ACME}/{name}")
+        expect(page.locator("tr", has_text=going)).to_contain_text("otto")
+        row = page.locator("tr", has_text=worker)
+        expect(row.locator(".takes")).to_contain_text("windows-11")
+        keep_picture(page, f"fleet-{language}")
+        row.get_by_role("button", name=drain).click()
+        page.locator(".q-dialog").get_by_role("button", name=drain).click()
+        expect(page.locator(".q-dialog")).to_have_count(0)
+        row.get_by_role("button", name=set_up).click()
+        dialog = page.locator(".q-dialog")
+        dialog.locator("input.q-field__native, input[type=text]").last.fill("sap, citrix")
+        keep_picture(page, f"fleet-dialog-{language}")
+        dialog.get_by_role("button", name=change).click()
+        until(lambda: len(commands) == 2, "both requests were made")
+    assert [(one["kind"], one["target"], one["args"]) for one in commands] == [
+        ("worker.drain", worker, {}),
+        ("worker.config", worker, {"tags": ["sap", "citrix"]}),
+    ]
+
+
+@pytest.mark.parametrize(("language", "title"), [("en-US", "Events"), ("pt-BR", "Eventos")])
+def test_events_page_follows(console: Site, browser: Browser, language: str, title: str) -> None:
+    target = f"{ACME}/tax"
+    put_event(console, ACME, target=target, kind="workflow_held", severity="error", text="5 system failures in a row")
+    put_event(console, ACME, target=put_task(console), kind="task_timed_out", severity="warning", text="over 30 min")
+    with browsing.visiting(browser, console, "vera", language) as page:
+        page.goto("/events")
+        expect(page.locator("h1")).to_have_text(title)
+        expect(page.locator("tr", has_text="5 system failures").first).to_contain_text(target)
+        put_event(
+            console, ACME, target=target, severity="info", kind="workflow_released", text=f"<b>otto</b> {language}"
+        )
+        expect(page.locator("tr", has_text=f"<b>otto</b> {language}")).to_be_visible()
+        put_event(console, None, target="0c0000000099", text="not for vera")
+        keep_picture(page, f"events-{language}")
+        page.goto("/events?severity=error")
+        expect(page.locator("tr", has_text="5 system failures").first).to_be_visible()
+        expect(page.locator("tr", has_text="over 30 min")).to_have_count(0)
+        expect(page.locator("tr", has_text="not for vera")).to_have_count(0)
 
 
 @pytest.mark.parametrize("path", ["/workflows", f"/workflows/{ACME}/tax", "/runs", "/tasks"])

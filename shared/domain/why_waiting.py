@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.domain.calendar import Calendar
 from shared.domain.fitness import Away, Unfit, away, unfit
-from shared.domain.gates import Gate
+from shared.domain.gates import Gate, GateReason
 from shared.domain.task_state import FINAL, HoldReason, TaskState
 
 AHEAD_COUNTED_MAX = 1000
@@ -112,6 +112,8 @@ def why_waiting(facts: Facts) -> str:
         return _held(facts)
     if facts.deadline is not None and facts.deadline <= facts.now:
         return "its deadline has passed; it is about to expire"
+    if facts.gate.reason in (GateReason.HELD, GateReason.UNPUBLISHED):
+        return facts.gate.text  # only a person ends it, so it counts for more than a delay
     if facts.not_before is not None and facts.not_before > facts.now:
         return f"delayed until {_moment(facts.not_before)}"
     if not facts.gate.open:

@@ -125,26 +125,37 @@ class Stack:
         """Their states, in order."""
         return [self.task(id)["state"] for id in ids]
 
-    def until(self, holds: Callable[[], Any], what: str, seconds: float = DEADLINE_S) -> Any:
-        """Tend the processes until something holds; what it gave."""
+    def until(
+        self, holds: Callable[[], Any], what: str, seconds: float = DEADLINE_S, *, tell: Callable[[], str] | None = None
+    ) -> Any:
+        """Tend the processes until something holds; what it gave. tell: how things stand, when it does not in time."""
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(httpx.TransportError):
                 found = holds()
                 if found:
                     return found
-            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}{': ' + tell() if tell else ''}")
             self.launcher.tend()
 
     def until_settled(self, ids: Sequence[str], seconds: float = DEADLINE_S) -> list[str]:
         """Wait until every task is final or held, and its outcome was delivered."""
         self.until(
             lambda: all(state in FINAL | {"held"} for state in self.states(ids)),
-            f"tasks settled: {self.tell(ids)}",
+            "tasks settled",
             seconds,
+            tell=lambda: self.tell(ids),
         )
         self.until(lambda: set(ids) <= {one["content"]["data"]["id"] for one in self.received()}, "deliveries", seconds)
         return self.states(ids)
+
+    def forgive(self) -> None:
+        """Release the robots and workflows that failures of a test put into quarantine or held."""
+        for worker in self.database["workers"].find({"failures": {"$gt": 0}}):
+            self.console._call("POST", f"workers/{worker['_id']}/release")
+        for circuit in self.database["circuits"].find({"state": "open"}):
+            self.console._call("POST", f"workflows/{circuit['_id']}/release", json={})
 
     def received(self) -> list[dict[str, Any]]:
         """What the partner has verified."""

@@ -35,6 +35,7 @@ def tasks(count: int, registration: str = GOOD) -> list[dict[str, Any]]:
 def healthy_portal(stack: Stack) -> Iterator[None]:
     yield
     stack.portal.delete("/_demo/faults").raise_for_status()
+    stack.forgive()
 
 
 def slow_submits(stack: Stack, seconds: float) -> None:

@@ -113,13 +113,11 @@ class World:
         documents = [
             {
                 "_id": new_id("task_"), "schema_version": 1, "account": account, "group": key, "partner": "p",
-                "workflow": workflow, "batch": "b", "reference": uuid.uuid4().hex, "input": {},
-                "priority": priority, "state": "queued", "attempts": 0, "created_at": at, "updated_at": at,
-                "finished_at": None, "not_before": None, "deadline": None, "held_by": None, "hold": None, "result": None, "error": None, "evidence": [],
-                "cancel": None, "pending": None, "events": {}, "history": [], "op": "", "traceparent": None,
-                "queue": {
-                    "list": str(list_key(account, workflow, priority)), "key": key, "rank": rank_at_end(at_us + n),
-                }, **fields,
+                "workflow": workflow, "batch": "b", "reference": uuid.uuid4().hex, "input": {}, "priority": priority,
+                "state": "queued", "attempts": 0, "created_at": at, "updated_at": at, "finished_at": None,
+                "not_before": None, "deadline": None, "held_by": None, "hold": None, "result": None, "error": None,
+                "evidence": [], "cancel": None, "pending": None, "events": {}, "history": [], "op": "",
+                "traceparent": None, "queue": _place(account, workflow, priority, key, at_us + n), **fields,
             }
             for n in range(count)
         ]  # fmt: skip
@@ -289,6 +287,10 @@ async def _forget_robots(admin_url: str, amqp_url: str) -> None:
         for queue in (await admin.get(f"/api/queues/{vhost}")).json():
             if queue["name"].startswith("worker."):
                 await admin.delete(f"/api/queues/{vhost}/{queue['name']}")
+
+
+def _place(account: str, workflow: str, priority: int | None, key: str, at_us: int) -> dict[str, Any]:
+    return {"list": str(list_key(account, workflow, priority)), "key": key, "rank": rank_at_end(at_us)}
 
 
 def ago(**how: float) -> datetime:

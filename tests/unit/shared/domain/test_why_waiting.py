@@ -30,6 +30,14 @@ def _facts(**fields: object) -> Facts:
             "its workflow tax has no published version",
         ),
         (
+            _facts(gate=Gate(GateReason.HELD, "its workflow tax is held"), not_before=NOW + timedelta(hours=1)),
+            "its workflow tax is held",
+        ),
+        (
+            _facts(gate=Gate(GateReason.CLOSED, "closed"), not_before=NOW + timedelta(hours=1)),
+            "delayed until 2026-11-24T13:00:00Z",
+        ),
+        (
             _facts(group_runs=1, group_fields=("certificate",)),
             "a run is at work with the same certificate, as many as may be at once",
         ),

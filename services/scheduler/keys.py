@@ -19,13 +19,16 @@ from services.scheduler.store.tasks import TaskStore
 from services.scheduler.versions import Versions
 from shared.domain.scenario import task_key
 from shared.mongo import Mongo
-from shared.obs.clock import now
+from shared.obs.clock import monotonic_s, now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 
 SLICE = 500
 SLICES_PER_SWEEP = 20
+LOOK_AGAIN_S = 60.0
+"""A workflow without stale keys is looked at again after this time: a push may have been checked against the version
+before. Stale heads are met by the dispatcher in any case."""
 RENEWED = counter("regente_task_keys_renewed_total", "Waiting tasks matched anew with the scenarios of a version.", [])
 
 log = get_logger(__name__)
@@ -39,9 +42,12 @@ class Keys:
         self._tasks = TaskStore(mongo)
         self._hints = hints
         self._versions = versions
+        self._clean: dict[str, tuple[str, float]] = {}
+        """Layout and time at which a workflow had no stale key."""
 
     async def sweep(self) -> None:
-        """Look at every list that holds tasks; a slice at a time of what is stale."""
+        """Look at every list that holds tasks, where the scenarios may have changed; a slice at a time of what is
+        stale."""
         places = await self._queue.heads()
         ids = sorted({place["queue"]["list"].rpartition("/")[0] for place in places})
         for workflow in await self._queue.workflows(ids):
@@ -52,8 +58,12 @@ class Keys:
             )
             if plan is None:
                 continue
+            layout, at_s = self._clean.get(workflow["_id"], ("", 0.0))
+            if layout == plan.layout and monotonic_s() - at_s < LOOK_AGAIN_S:
+                continue
             for _ in range(SLICES_PER_SWEEP):
                 if await self.renew(workflow["_id"], plan) < SLICE:
+                    self._clean[workflow["_id"]] = (plan.layout, monotonic_s())
                     break
 
     async def renew(self, workflow: str, plan: Plan) -> int:

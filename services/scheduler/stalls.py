@@ -63,8 +63,23 @@ class Stalls:
         listened_s = self._listening.read(self._clock(), listening=listening)
         marks = {id: _mark(run, robots.get(run["worker"]) or {}) for id, run in runs.items()}
         for id, still_s in self._stillness.observe(marks, listened_s).items():
-            if still_s >= self._grace_s and runs[id].get("executor") is not None:
+            if still_s < self._grace_s:
+                continue
+            if runs[id].get("executor") is None:
+                await self._tell_unclaimed(runs[id], still_s)
+            else:
                 await self._judge(runs[id], still_s)
+
+    async def _tell_unclaimed(self, run: Mapping[str, Any], still_s: float) -> None:
+        """No executor takes a run: nothing was done yet, so nothing is ended, but somebody has to know."""
+        text = f"run {run['_id']} waits for an executor since {still_s:.0f} s; is any executor up, and has it room?"
+        event = event_document(
+            EventKind.RUN_STALLED, id=f"unclaimed/{run['_id']}/{run.get('token')}", at=now(), service="scheduler",
+            severity=Severity.ERROR, target=run["_id"], account=run["account"], text=text,
+            facts={"worker": run["worker"], "workflow": run["workflow"], "still_s": round(still_s), "last": "opened"},
+        )  # fmt: skip
+        if await raise_event(self._mongo, event):
+            log.warning("run_unclaimed", run=run["_id"], worker=run["worker"], still_s=round(still_s))
 
     async def _judge(self, run: Mapping[str, Any], still_s: float) -> None:
         """End a run that stands still, unless the instruction in flight may take that long."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from shared.domain.calendar import Calendar
@@ -64,93 +63,125 @@ class _Ahead:
 async def why_waiting(mongo: Mongo, task: Mapping[str, Any]) -> str:
     """Why the task of this document is not running, in one sentence.
 
-    task: the document from `tasks`, whole.
+    task: the document from `tasks`, whole. For several tasks at once make one `Waiting`.
     """
-    facts, _, _, _ = await _gather(mongo, task, AHEAD_COUNTED_MAX + 1)
-    return sentence(facts)
+    return await Waiting(mongo).why(task)
 
 
 async def explain(mongo: Mongo, task: Mapping[str, Any]) -> Explanation:
     """Why the task of this document is not running, the facts behind it, and when it may start."""
-    facts, ahead, _, workflow = await _gather(mongo, task, AHEAD_FORECAST_MAX)
-    said = None
-    if facts.state is TaskState.QUEUED and workflow is not None:
-        said = await _forecast(mongo, task, facts, ahead, workflow)
-    return Explanation(sentence(facts), facts_view(facts), said)
+    return await Waiting(mongo).explain(task)
 
 
-async def _gather(
-    mongo: Mongo, task: Mapping[str, Any], ahead_max: int
-) -> tuple[Facts, _Ahead, Situation, WorkflowGate | None]:
-    """Everything that is known about why a task waits."""
-    at, id = clock_now(), f"{task['account']}/{task['workflow']}"
-    state = TaskState(task["state"])
-    queued = state is TaskState.QUEUED
-    place = task.get("queue") if queued else None
-    heads = await _heads(mongo, task["account"]) if place else []
-    ids = {id, *(str(key.account) + "/" + key.workflow for key in heads)} if queued else {id}
-    situation = await read_situation(mongo, ids, at) if queued else Situation(at, {})
-    workflow = situation.gates.get(id)
-    scenario = await _scenario(mongo, task, workflow) if workflow is not None else {}
-    ahead = await _ahead(mongo, task, place, heads, situation, ahead_max) if place and workflow else _Ahead({})
-    hold = task.get("hold") or {}
-    facts = Facts(
-        state=state,
-        now=at,
-        workflow=task["workflow"],
-        not_before=task.get("not_before"),
-        deadline=task.get("deadline"),
-        in_queue=place is not None,
-        hold_reason=hold.get("reason"),
-        hold_text=hold.get("text") or "",
-        run=(task.get("held_by") or {}).get("run"),
-        ahead=ahead.total,
-        fleet=await _fleet(mongo, task, workflow, scenario, at) if queued else Fleet(),
-        group_runs=_group_runs(task, workflow, situation),
-        group_fields=tuple(scenario.get("group_by") or ()),
-        gate=_gate(task, workflow) if queued else Gate(),
-    )
-    return facts, ahead, situation, workflow
+class Waiting:
+    """Answers for tasks at one moment; what several of them have in common is read once."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+        self._at = clock_now()
+        self._heads: dict[str, list[ListKey]] = {}
+        self._robots: dict[str, list[tuple[Mapping[str, Any], Calendar | None]]] = {}
+        self._situations: dict[frozenset[str], Situation] = {}
+        self._scenarios: dict[str, Sequence[Mapping[str, Any]]] = {}
+
+    async def why(self, task: Mapping[str, Any]) -> str:
+        """Why a task is not running, in one sentence."""
+        facts, _, _ = await self._gather(task, AHEAD_COUNTED_MAX + 1)
+        return sentence(facts)
+
+    async def explain(self, task: Mapping[str, Any]) -> Explanation:
+        """Why a task is not running, the facts behind it, and when it may start."""
+        facts, ahead, workflow = await self._gather(task, AHEAD_FORECAST_MAX)
+        said = None
+        if facts.state is TaskState.QUEUED and workflow is not None:
+            said = await _forecast(self._mongo, task, facts, ahead, workflow)
+        return Explanation(sentence(facts), facts_view(facts), said)
+
+    async def _gather(self, task: Mapping[str, Any], ahead_max: int) -> tuple[Facts, _Ahead, WorkflowGate | None]:
+        """Everything that is known about why a task waits."""
+        id, state = f"{task['account']}/{task['workflow']}", TaskState(task["state"])
+        queued = state is TaskState.QUEUED
+        place = task.get("queue") if queued else None
+        heads = await self._lists(task["account"]) if place else []
+        ids = frozenset({id, *(f"{key.account}/{key.workflow}" for key in heads)})
+        situation = await self._situation(ids) if queued else Situation(self._at, {})
+        workflow = situation.gates.get(id)
+        scenario = await self._scenario(task, workflow) if workflow is not None else {}
+        ahead = (
+            await _ahead(self._mongo, task, place, heads, situation, ahead_max) if place and workflow else _Ahead({})
+        )
+        hold = task.get("hold") or {}
+        facts = Facts(
+            state=state,
+            now=self._at,
+            workflow=task["workflow"],
+            not_before=task.get("not_before"),
+            deadline=task.get("deadline"),
+            in_queue=place is not None,
+            hold_reason=hold.get("reason"),
+            hold_text=hold.get("text") or "",
+            run=(task.get("held_by") or {}).get("run"),
+            ahead=ahead.total,
+            fleet=await self._fleet(task, workflow, scenario) if queued else Fleet(),
+            group_runs=_group_runs(task, workflow, situation),
+            group_fields=tuple(scenario.get("group_by") or ()),
+            gate=_gate(task, workflow) if queued else Gate(),
+        )
+        return facts, ahead, workflow
+
+    async def _lists(self, account: str) -> list[ListKey]:
+        if account not in self._heads:
+            self._heads[account] = await _heads(self._mongo, account)
+        return self._heads[account]
+
+    async def _situation(self, ids: frozenset[str]) -> Situation:
+        if ids not in self._situations:
+            self._situations[ids] = await read_situation(self._mongo, ids, self._at)
+        return self._situations[ids]
+
+    async def _scenario(self, task: Mapping[str, Any], workflow: WorkflowGate) -> Mapping[str, Any]:
+        """The scenario that takes the task under the current version; empty when none does."""
+        version = f"{workflow.id}/{workflow.document.get('current')}"
+        if version not in self._scenarios:
+            found = await self._mongo["versions"].find_one({"_id": version}, {"scenarios": 1})
+            self._scenarios[version] = (found or {}).get("scenarios") or ()
+        scenarios = self._scenarios[version]
+        number = task_key(scenarios, task["input"]).scenario if scenarios else None
+        return {} if number is None else scenarios[number]
+
+    async def _fleet(
+        self, task: Mapping[str, Any], workflow: WorkflowGate | None, scenario: Mapping[str, Any]
+    ) -> Fleet:
+        """The robots that may run the task: its account's own and the shared ones."""
+        account = task["account"]
+        if account not in self._robots:
+            self._robots[account] = await _robots(self._mongo, account)
+        rules = workflow.rules if workflow is not None else Rules()
+        return fleet_of(
+            self._robots[account],
+            account=account,
+            workflow=task["workflow"],
+            tags=rules.tags | frozenset(scenario.get("tags") or ()),
+            now=self._at,
+        )
+
+
+async def _robots(mongo: Mongo, account: str) -> list[tuple[Mapping[str, Any], Calendar | None]]:
+    """The authorised robots of an account and the shared ones, each with the calendar of its schedule."""
+    query = {"authorisation": Authorisation.AUTHORISED.value, "account": {"$in": [account, None]}}
+    robots = await mongo["workers"].find(query, ROBOT_FIELDS).limit(WORKERS_COUNTED_MAX).to_list(None)
+    scheduled = [(one.get("account") or "", one["schedule"]) for one in robots if one.get("schedule")]
+    calendars = await Calendars.read(mongo, scheduled)
+    return [
+        (one, calendars.of(one.get("account") or "", one["schedule"]) if one.get("schedule") else None)
+        for one in robots
+    ]
 
 
 def _gate(task: Mapping[str, Any], workflow: WorkflowGate | None) -> Gate:
     if workflow is not None:
         return workflow.gate
     return Gate(GateReason.UNPUBLISHED, f"its workflow {task['workflow']} has no published version")
-
-
-async def _scenario(mongo: Mongo, task: Mapping[str, Any], workflow: WorkflowGate) -> Mapping[str, Any]:
-    """The scenario that takes the task under the current version; empty when none does."""
-    version = await mongo["versions"].find_one(
-        {"_id": f"{workflow.id}/{workflow.document.get('current')}"}, {"scenarios": 1}
-    )
-    scenarios = (version or {}).get("scenarios") or ()
-    number = task_key(scenarios, task["input"]).scenario if scenarios else None
-    found: Mapping[str, Any] = {} if number is None else scenarios[number]
-    return found
-
-
-async def _fleet(
-    mongo: Mongo, task: Mapping[str, Any], workflow: WorkflowGate | None, scenario: Mapping[str, Any], at: datetime
-) -> Fleet:
-    """The robots that may run the task: its account's own and the shared ones."""
-    query = {"authorisation": Authorisation.AUTHORISED.value, "account": {"$in": [task["account"], None]}}
-    robots = await mongo["workers"].find(query, ROBOT_FIELDS).limit(WORKERS_COUNTED_MAX).to_list(None)
-    scheduled = [(one.get("account") or "", one["schedule"]) for one in robots if one.get("schedule")]
-    calendars = await Calendars.read(mongo, scheduled)
-
-    def calendar(robot: Mapping[str, Any]) -> Calendar | None:
-        schedule = robot.get("schedule")
-        return calendars.of(robot.get("account") or "", schedule) if schedule else None
-
-    rules = workflow.rules if workflow is not None else Rules()
-    return fleet_of(
-        [(robot, calendar(robot)) for robot in robots],
-        account=task["account"],
-        workflow=task["workflow"],
-        tags=rules.tags | frozenset(scenario.get("tags") or ()),
-        now=at,
-    )
 
 
 def _group_runs(task: Mapping[str, Any], workflow: WorkflowGate | None, situation: Situation) -> int:

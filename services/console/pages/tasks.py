@@ -25,7 +25,7 @@ from services.console.store.tasks import get_task, list_tasks
 from services.console.store.workflows import list_workflows
 from shared.domain.task_state import FINAL, TaskState
 from shared.errors import PermanentError
-from shared.mongo.waiting import why_waiting
+from shared.mongo.waiting import Waiting
 from shared.obs.clock import now
 
 ROWS = 50
@@ -129,17 +129,18 @@ class Reasons:
         fresh = time.monotonic() - self._asked_s < EXPLAINED_EVERY_S
         if fresh and all(one["_id"] in self._known for one in queued):
             return self._known
-        self._known = {one["_id"]: await self._ask(one["_id"]) for one in queued}
+        waiting = Waiting(self._visit.context.mongo)
+        self._known = {one["_id"]: await self._ask(waiting, one["_id"]) for one in queued}
         self._asked_s = time.monotonic()
         return self._known
 
-    async def _ask(self, task: str) -> str:
+    async def _ask(self, waiting: Waiting, task: str) -> str:
         """The sentence for one task; it is made from the whole document, of which a list holds a part."""
         try:
             document = await get_task(self._visit.context, self._visit.viewer, task)
         except PermanentError:
             return ""
-        return await why_waiting(self._visit.context.mongo, document)
+        return await waiting.why(document)
 
 
 async def _draw_filters(visit: Visit, wanted: dict[str, str]) -> None:

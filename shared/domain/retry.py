@@ -53,6 +53,17 @@ class Verdict(StrEnum):
     HOLD = "hold"
 
 
+def may_have_acted(*, effect: str, commit: bool, answer: str | None) -> bool:
+    """Whether one instruction may have done what can't be taken back: an act unanswered or in doubt, or a commit done.
+
+    effect: `read` or `act`. answer: the outcome of its reply as the journal holds it; none: no reply was ever stored.
+    A commit that was answered `error` or `refused` was not done.
+    """
+    if effect != "act":
+        return False
+    return answer in (None, "in_doubt") or (commit and answer == "done")
+
+
 def after_failure(policy: RetryPolicy, *, kind: FailureKind, attempt: int, may_have_acted: bool) -> Verdict:
     """What becomes of a task whose attempt number `attempt` (from 1) failed.
 

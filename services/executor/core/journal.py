@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from shared.domain import retry
+
 
 class Kind(StrEnum):
     """What an entry says."""
@@ -164,13 +166,5 @@ def _answered(one: Asked, reply: Mapping[str, Any]) -> Asked:
 
 
 def may_have_acted(asked: Iterable[Asked]) -> bool:
-    """Whether an attempt may have done what can't be taken back: a commit, or an act unanswered or in doubt.
-
-    A commit that was answered `error` or `refused` was not done; one that was done, or may have been, counts.
-    """
-    for one in asked:
-        if one.effect != "act":
-            continue
-        if one.answered in (None, "in_doubt") or (one.commit and one.answered == "done"):
-            return True
-    return False
+    """Whether an attempt may have done what can't be taken back, by the rule of shared.domain.retry."""
+    return any(retry.may_have_acted(effect=one.effect, commit=one.commit, answer=one.answered) for one in asked)

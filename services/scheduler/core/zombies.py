@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.domain.retry import RetryPolicy, Verdict, after_failure
+from shared.domain.retry import RetryPolicy, Verdict, after_failure, may_have_acted
 from shared.domain.task_state import FailureKind
 
 
@@ -34,9 +34,7 @@ def _is_of(step: Mapping[str, Any], task: str, attempt: int) -> bool:
 def _may_have_acted(step: Mapping[str, Any], answer: str | None) -> bool:
     """Whether it may have done what can't be taken back: unanswered or in doubt, or a commit that was done."""
     instruction = step["instruction"]
-    if instruction["effect"] != "act":
-        return False
-    return answer in (None, "in_doubt") or (bool(instruction.get("commit")) and answer == "done")
+    return may_have_acted(effect=instruction["effect"], commit=bool(instruction.get("commit")), answer=answer)
 
 
 def patience_s(last: Mapping[str, Any] | None, grace_s: float) -> float:

@@ -44,12 +44,14 @@ class Crew:
         self._settings = settings
         self._jobs: dict[str, RunJob] = {}
         self._works: dict[str, asyncio.Task[None]] = {}
+        self._claiming: set[str] = set()
+        """Runs whose claim is under way: a hint may come twice, or together with a sweep."""
         self._leaving = False
 
     @property
     def room(self) -> int:
         """How many more runs may be taken."""
-        return 0 if self._leaving else self._settings.runs_max - len(self._works)
+        return 0 if self._leaving else self._settings.runs_max - len(self._works) - len(self._claiming)
 
     def job(self, run: str) -> RunJob | None:
         """The job of a run in hand."""
@@ -57,10 +59,14 @@ class Crew:
 
     async def take(self, run: Mapping[str, Any]) -> bool:
         """Claim a live run as it was read, and work on it; false when there is no room or somebody was faster."""
-        if run["_id"] in self._works or self.room <= 0:
+        if run["_id"] in self._works or run["_id"] in self._claiming or self.room <= 0:
             return False
         before = run.get("executor")
-        claimed = await self._tools.store.claim(run, self._tools.executor)
+        self._claiming.add(run["_id"])
+        try:
+            claimed = await self._tools.store.claim(run, self._tools.executor)
+        finally:
+            self._claiming.discard(run["_id"])
         if claimed is None:
             return False
         self._begin(claimed, before)

@@ -17,6 +17,7 @@ from shared.domain.task_state import TASK, ReturnReason, TaskState
 from shared.mongo import Mongo
 from shared.mongo.guarded import Guarded, guarded_update, insert_once
 from shared.obs.clock import now
+from shared.obs.ids import new_id
 from shared.seal import SealBroken, Sealer
 
 OWNER = "executor"
@@ -61,7 +62,7 @@ class ExecutorStore:
             run["_id"],
             {"state": {"$in": sorted(LIVE)}, "executor": run.get("executor"), "token": run["token"]},
             {"$set": {"executor": executor, "token": token, "pending": None, "progressed_at": now()}},
-            op=f"claim/{executor}/{token}",
+            op=new_id(f"claim/{executor}/{token}/"),  # two calls for one run must not both believe that they did it
         )
         return done.document if done.applied else None
 

@@ -53,11 +53,16 @@ class Journal:
         self._store = store
         self._evidence = evidence
         self._executor = executor
-        self._script = version["scenarios"][0]["script"]
+        named = [one for one in version["scenarios"] if one["name"] == run.get("scenario")]
+        self._script = (named or version["scenarios"])[0]["script"]
         self._reply: dict[str, Any] | None = None
         self._logs: list[dict[str, Any]] = []
         self._answers: list[datetime] = []
         self._since_s = monotonic_s()
+
+    async def touch(self) -> None:
+        """Show on the run that it goes on although nothing is written: a script sleeps."""
+        await self._store.touch(self.run)
 
     # entries
 

@@ -37,6 +37,7 @@ from shared.obs.clock import now
 from shared.script.modules import secret_handle
 
 SLEEP_S_MAX = 300.0
+SLEEP_BEAT_S = 15.0
 CUT_WAIT_S = 12.0
 STOP_CODES = {"person": "ABORTED", "robot_lost": "ROBOT_LOST", "task_timeout": "TASK_TIMEOUT"}
 
@@ -117,7 +118,12 @@ class PhaseRunner:
     async def _sleep(self, session: Session, seconds: float) -> Turn | PhaseEnd:
         if not 0 <= seconds <= SLEEP_S_MAX:
             return await session.throw(ValueError(f"BAD_ARGUMENT: a script may sleep for 0 to {SLEEP_S_MAX:.0f} s"))
-        await asyncio.wait({self._signals.stop}, timeout=seconds)
+        left_s = seconds
+        while left_s > 0 and not self._signals.stop.done():
+            await asyncio.wait({self._signals.stop}, timeout=min(left_s, SLEEP_BEAT_S))
+            left_s -= SLEEP_BEAT_S
+            if left_s > 0:
+                await self._journal.touch()  # a script that sleeps is no run that hangs
         return self._stopped_end() or await session.resume(None)
 
     async def _instruct(self, session: Session, call: RobotCall, stopped: Stopped) -> Turn | PhaseEnd:

@@ -25,7 +25,7 @@ from shared.contracts.messages import RunFinished, TaskFinished, TaskReturned
 from shared.domain.events import EventKind, Severity, event_document
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
 from shared.domain.run_state import RunEnd, RunState
-from shared.domain.task_state import ReturnReason, TaskState
+from shared.domain.task_state import LOGIN_REJECTED, ReturnReason, TaskState
 from shared.mongo.events import raise_event
 from shared.obs.clock import now
 from shared.obs.logs import get_logger
@@ -115,8 +115,10 @@ class RunJob:
             position = replace(position, phase=None, waiting=None, setup_ok=result.kind is EndKind.RETURNED)
         if not position.setup_ok:
             end = RunEnd.SETUP_FAILED
+            text, code = (text, code) if code else self._setup_failure()
         elif not lost and not position.torn_down and position.phase is not Phase.TEARDOWN:
-            lost, text = await self._tasks(position)
+            lost, text, code = await self._tasks(position)
+            end = RunEnd.STOPPED if code and self._not_begun() else end
         if not lost and not position.torn_down:
             lost = await self._teardown(position)
         await self._wind_up(end, text, code, lost=lost)
@@ -163,22 +165,32 @@ class RunJob:
             self._log.warning("setup failed", code=result.code, message=result.message, line=result.line)
         return result
 
-    async def _tasks(self, position: Position) -> tuple[bool, str]:
-        """Every task that has no outcome yet; (robot lost, why the run stops early)."""
+    def _setup_failure(self) -> tuple[str, str]:
+        """Why setup failed, as the journal has it: text and code."""
+        for entry in reversed(self.journal.entries):
+            if entry["kind"] == Kind.OUTCOME and entry["phase"] == Phase.SETUP:
+                error = entry["outcome"].get("error") or {}
+                return str(error.get("message") or ""), str(error.get("code") or "")
+        return "", ""
+
+    async def _tasks(self, position: Position) -> tuple[bool, str, str]:
+        """Every task that has no outcome yet; (robot lost, why the run stops early, code of that)."""
         await self._move(RunState.EXECUTING)
         for item in self.run["tasks"]:
             if item["task"] in position.done:
                 continue
             if self.signals.stop.done():
                 stop = self.signals.stop.result()
-                return stop["kind"] == "robot_lost", str(stop["reason"])
+                return stop["kind"] == "robot_lost", str(stop["reason"]), ""
             if self.signals.after_task is not None:
-                return False, str(self.signals.after_task["reason"])
+                return False, str(self.signals.after_task["reason"]), ""
             resumed = position if position.phase is Phase.TASK and position.task == item["task"] else None
             result = await self._task(item, resumed)
             if result is not None and result.robot_lost:
-                return True, result.message
-        return False, ""
+                return True, result.message, ""
+            if result is not None and result.code == LOGIN_REJECTED:
+                return False, result.message, result.code  # the next task would try the same log-in
+        return False, "", ""
 
     async def _task(self, item: Mapping[str, Any], position: Position | None) -> PhaseEnd | None:
         """One attempt at one task; None when the run holds the task no more."""

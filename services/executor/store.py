@@ -112,6 +112,11 @@ class ExecutorStore:
         if not done.applied:
             raise Superseded(f"run {run['_id']}: token {run['token']} no longer holds it")
 
+    async def touch(self, run: Mapping[str, Any]) -> None:
+        """Note that a run goes on; whoever watches its progress reads it."""
+        mine = {"_id": run["_id"], "token": run["token"]}
+        await self.mongo["runs"].update_one(mine, {"$set": {"progressed_at": now()}})
+
     async def runs_of(self, executor: str) -> list[dict[str, Any]]:
         """Live runs that an executor holds."""
         cursor = self.mongo["runs"].find({"executor": executor, "state": {"$in": sorted(LIVE)}})

@@ -10,6 +10,7 @@ of a certificate that is in use do not keep the next certificate waiting.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -51,6 +52,7 @@ class Board:
         self._order: list[Head] | None = None
         self._ahead: dict[str, list[Head]] = {}
         self._fits: dict[tuple[Any, ...], frozenset[int]] = {}
+        self._walked: dict[tuple[str, frozenset[int]], list[Head]] = {}
         self._idle: set[tuple[Any, ...]] = set()
         """Classes of robots that found nothing since the last change."""
 
@@ -98,6 +100,7 @@ class Board:
         prefix = f"{workflow}/"
         self._heads = {key: head for key, head in self._heads.items() if not key.startswith(prefix)}
         self._ahead = {key: heads for key, heads in self._ahead.items() if not key.startswith(prefix)}
+        self._walked = {kept: heads for kept, heads in self._walked.items() if not kept[0].startswith(prefix)}
         self._order = None
         self._idle.clear()
 
@@ -189,7 +192,7 @@ class Board:
         for one in window:
             if may(one.group):
                 return one
-        return None if len(window) < AHEAD_MAX else await self._walk(head, workflow, may)
+        return None if len(window) < AHEAD_MAX else await self._walk(head, workflow, fits, may)
 
     async def _look_ahead(self, head: Head, workflow: WorkflowGate) -> list[Head]:
         """The first places of a list, read once in a pass."""
@@ -200,27 +203,39 @@ class Board:
             self._ahead[list_] = [one for one in heads if one is not None]
         return self._ahead[list_]
 
-    async def _walk(self, head: Head, workflow: WorkflowGate, may: Callable[[str], bool]) -> Head | None:
-        """The oldest head of a group that may run among the next KEYS_MAX groups of a list.
+    async def _walk(
+        self, head: Head, workflow: WorkflowGate, fits: frozenset[int], may: Callable[[str], bool]
+    ) -> Head | None:
+        """The oldest head of a group that may run, among KEYS_MAX groups of a list: from a random one on, and round.
 
-        It begins behind the head's own group and comes round, so that other lists and passes look at other groups.
+        Scenarios that the robot may not run are jumped over as a whole. What was walked over is kept for the pass.
         """
-        list_, after, round_ = str(head.key), head.group, False
-        found: list[Head] = []
-        for _ in range(KEYS_MAX):
-            place = await self._queue.next_key(list_, after)
-            if place is None:
-                if round_:
-                    break
-                after, round_ = "", True
-                continue
-            after = str(place["queue"]["key"])
-            one = head_of(place, workflow.rules, self._now_us)
-            if one is not None and may(after):
-                found.append(one)
-            if round_ and after >= head.group:
-                break
-        return min(found, key=lambda one: fair_order(one, {}), default=None)
+        kept = (str(head.key), fits)
+        if kept not in self._walked:
+            plan = self._plans[workflow.id]
+            self._walked[kept] = [
+                one
+                for place in await self._groups(str(head.key), plan, sorted(fits))
+                if (one := head_of(place, workflow.rules, self._now_us)) is not None
+            ]
+        allowed = [one for one in self._walked[kept] if may(one.group)]
+        return min(allowed, key=lambda one: fair_order(one, {}), default=None)
+
+    async def _groups(self, list_: str, plan: Plan, scenarios: list[int]) -> list[Mapping[str, Any]]:
+        """The first places of up to KEYS_MAX groups of these scenarios."""
+        found: list[Mapping[str, Any]] = []
+        share = max(1, KEYS_MAX // (2 * len(scenarios)))
+        for number in scenarios:
+            prefix = f"{plan.layout}.{number:02d}."
+            start = f"{prefix}{secrets.token_hex(8)}"
+            for after, end in ((start, f"{plan.layout}.{number:02d}/"), (prefix[:-1], start)):
+                for _ in range(share):
+                    place = await self._queue.next_key(list_, after, end)
+                    if place is None:
+                        break
+                    after = str(place["queue"]["key"])
+                    found.append(place)
+        return found
 
     async def _of_key(self, list_: str, key: str, workflow: WorkflowGate) -> list[Head]:
         places = await self._queue.of_key(list_, key, 1)

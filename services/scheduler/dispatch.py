@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from services.scheduler.board import Board, Pick
@@ -37,7 +39,12 @@ from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, histogram
 
-TRIES_PER_ROBOT = 8
+TASKS_MISSED_MAX = 2
+"""After so many looks at a workflow that came to nothing others get their turn; the sweeps see to what is in the way.
+"""
+FOLLOW_S = 10.0
+"""How long after a run its robot is first asked to go on with the group."""
+TRIES_PER_ROBOT = 12
 """How often the queue is looked at anew for one robot when others were faster or inputs did not fit."""
 CONFLICT_PAUSE_S = 0.01
 INPUTS_PER_TURN = 50
@@ -92,12 +99,13 @@ class Dispatcher:
             return away(robot, at, calendar) is None
 
         def place(robot: Mapping[str, Any]) -> tuple[Any, ...]:
-            return (0 if robot.get("follow") else 1, breadth(robot), self._chance.random())
+            return (0 if _follows(robot) else 1, breadth(robot), self._chance.random())
 
         return sorted(filter(free, robots), key=place)
 
     async def _serve(self, robot: dict[str, Any], board: Board) -> bool:
         """Open a run on one robot, if there is work for it."""
+        missed_tasks: Counter[str] = Counter()
         for _ in range(TRIES_PER_ROBOT):
             started_s = monotonic_s()
             pick, done = await self._pick(robot, board)
@@ -112,7 +120,11 @@ class Dispatcher:
                 return False
             if missed is Missed.CONFLICT:
                 await asyncio.sleep(CONFLICT_PAUSE_S * self._chance.random())
-            await board.refresh(pick.workflow.id)
+            missed_tasks[pick.workflow.id] += missed is Missed.TASKS
+            if missed_tasks[pick.workflow.id] >= TASKS_MISSED_MAX:
+                board.drop(pick.workflow.id)
+            else:
+                await board.refresh(pick.workflow.id)
         return False
 
     async def _pick(self, robot: Mapping[str, Any], board: Board) -> tuple[Pick | None, list[int]]:
@@ -120,7 +132,7 @@ class Dispatcher:
 
         A robot that has just served a group goes on with the group's remaining scenarios.
         """
-        follow = robot.get("follow")
+        follow = robot["follow"] if _follows(robot) else None
         if follow is not None:
             plan = board.plan(follow["workflow"])
             keys = followers(plan, follow["key"], follow["done"]) if plan is not None else []
@@ -134,11 +146,11 @@ class Dispatcher:
         workflow, plan, key = pick.workflow, pick.plan, pick.head.group
         number, check = plan.scenario(key), await self._versions.check(plan.version)
         if number is None or check is None:
-            await self._keys.renew(workflow.id, plan)
+            await self._keys.renew_ahead(str(pick.head.key), plan)
             return Missed.TASKS
         scenario = plan.scenarios[number]
         limit = batch_max(scenario, workflow.gate.room)
-        tasks = await self._fitting(await self._batch(pick, board, limit), check)
+        tasks = await self._fitting(await self._batch(pick, board, limit), check, plan.version)
         if not tasks:
             return Missed.TASKS
         run = await self._openings.open(self._opening(robot, pick, number, done, tasks))
@@ -183,7 +195,9 @@ class Dispatcher:
         found = await asyncio.gather(*(self._queue.of_key(one, pick.head.group, limit) for one in lists))
         return merge((task for tasks in found for task in tasks), pick.workflow.rules, now_us(), limit)
 
-    async def _fitting(self, tasks: Sequence[Mapping[str, Any]], check: InputCheck) -> list[Mapping[str, Any]]:
+    async def _fitting(
+        self, tasks: Sequence[Mapping[str, Any]], check: InputCheck, version: str
+    ) -> list[Mapping[str, Any]]:
         """Those whose input fits the version; the others are held, and their partners told."""
         fitting: list[Mapping[str, Any]] = []
         for n, task in enumerate(tasks):
@@ -192,7 +206,7 @@ class Dispatcher:
             text = check.misfit(task["input"])
             if text is None:
                 fitting.append(task)
-            else:
+            elif await self._queue.is_current(version):  # else a version published meanwhile may take it
                 await self._hold(task, text)
         return fitting
 
@@ -205,3 +219,9 @@ class Dispatcher:
             MISFITS.inc()
             self._hints.task_finished(task["_id"], change.event)
             log.warning("task_misfit", task=task["_id"], account=task["account"], reason=text)
+
+
+def _follows(robot: Mapping[str, Any]) -> bool:
+    """Whether a robot has just served a group, and is to go on with the group's other scenarios."""
+    at = (robot.get("follow") or {}).get("at")
+    return at is not None and now() - at < timedelta(seconds=FOLLOW_S)

@@ -88,12 +88,19 @@ class Keys:
         for task in tasks:
             key = task_key(plan.scenarios, task["input"])
             if key.scenario is None:
-                await self._hold(task)
+                await self._hold(task, plan)
             else:
                 changes.append((task, str(key)))
         RENEWED.inc(await self._queue.rekey(changes))
 
-    async def _hold(self, task: Mapping[str, Any]) -> None:
+    async def renew_ahead(self, list_: str, plan: Plan) -> None:
+        """Make the stale keys among the first places of a list anew: those that the dispatcher meets next."""
+        first = await self._queue.first(list_, SLICE)
+        await self._renew([task for task in first if plan.scenario(task["queue"].get("key")) is None], plan)
+
+    async def _hold(self, task: Mapping[str, Any], plan: Plan) -> None:
+        if not await self._queue.is_current(plan.version):
+            return  # another version was published meanwhile: it may take the task
         at, text = now(), "no scenario of its workflow's current version takes its input"
         expect = {"pending": None, "queue.list": task["queue"]["list"]}
         change = misfit(task, text, at)

@@ -8,7 +8,7 @@ may be repeated, and a hand-over is cleared last, so whoever sweeps next finds t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.scheduler.core.order import retry_policy
@@ -34,6 +34,8 @@ from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 
 BATCH = 200
+BATCHES_MAX = 25
+"""Of tasks that come due or expire in one sweep."""
 CLAIMS_MAX = 20
 """Tries at a hand-over before the task is held as poison."""
 BACKOFF_FIRST_S = 2.0
@@ -104,7 +106,9 @@ class Recovery:
     async def sweep_handed_over(self) -> None:
         """Work what was handed over and whose hint may have been lost."""
         for task in await self._tasks.handed_over(now(), BATCH):
-            if await self._tasks.claim(task, _next_due(task)):
+            if await self._waits_for_its_run(task):
+                await self._tasks.put_off(task, now() + timedelta(seconds=BACKOFF_FIRST_S))  # no try, so no poison
+            elif await self._tasks.claim(task, _next_due(task)):
                 await self._one_of_many(self.task_returned, task["_id"])
         for run in await self._runs.handed_over(now(), BATCH):
             if await self._runs.claim(run, _next_due(run)):
@@ -114,17 +118,31 @@ class Recovery:
         """Let tasks whose time has come stand in line, and end those whose deadline has passed."""
         at = now()
         placed = 0
-        for task in await self._queue.come_due(at, BATCH):
+        for _ in range(BATCHES_MAX):
+            due, late = await self._queue.come_due(at, BATCH), await self._queue.overdue(at, BATCH)
+            placed += await self._let_join(due, at)
+            await self._expire(late, at)
+            if len(due) < BATCH and len(late) < BATCH:
+                break
+        if placed:
+            self._kick()
+
+    async def _let_join(self, tasks: list[dict[str, Any]], at: datetime) -> int:
+        """Give places to tasks whose time has come; how many got one."""
+        placed = 0
+        for task in tasks:
             policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
             place = due_place(task, policy, at, front=await self._front(task, policy))
             placed += await self._queue.give_place(task, place)
-        for task in await self._queue.overdue(at, BATCH):
+        return placed
+
+    async def _expire(self, tasks: list[dict[str, Any]], at: datetime) -> None:
+        """End tasks whose deadline has passed."""
+        for task in tasks:
             change, expect = expired(at), {"deadline": {"$lte": at}, "pending": None}
             if await self._apply(task, change, f"expire/{task['_id']}", expect):
                 EXPIRED.inc()
                 log.info("task_expired", task=task["_id"], account=task["account"])
-        if placed:
-            self._kick()
 
     async def sweep_lost(self) -> None:
         """Tell the executor, once for each, which live runs have lost their robot."""

@@ -34,7 +34,15 @@ from shared.obs.metrics import counter
 
 PACE_WEIGHT = 0.1
 """Of a new run in the moving averages of handling times."""
-TASK_FIELDS = {"state": 1, "error.kind": 1, "counted": 1, "started_at": 1, "finished_at": 1, "held_by": 1}
+TASK_FIELDS = {
+    "hold.reason": 1,
+    "state": 1,
+    "error.kind": 1,
+    "counted": 1,
+    "started_at": 1,
+    "finished_at": 1,
+    "held_by": 1,
+}
 
 QUARANTINED = counter("regente_robots_quarantined_total", "Robots put into quarantine.", [])
 HELD = counter("regente_workflows_held_total", "Workflows held by their circuit breaker.", ["reason"])
@@ -88,7 +96,7 @@ class Settling:
         excused = runs_after(circuit, judgement) if rules.failures_max is not None else 0
         events = await self._free_robot(run, judgement, excused, session)
         events += await self._judge_workflow(run, rules, judgement, circuit, session)
-        for task in failed_by_no_fault(tasks, rules):
+        for task in failed_by_no_fault(tasks, rules, run["_id"]):
             still = {"_id": task["_id"], "state": task["state"], "counted.run": task["counted"]["run"]}
             done = await self._mongo["tasks"].update_one(still, {"$set": {"counted": None}}, session=session)
             if done.modified_count:
@@ -108,7 +116,8 @@ class Settling:
             return []
         at = now()
         health = health_after(worker, judgement.robot, judgement.failure, at, workflow_failures=excused)
-        fields = {**released(worker), **health, "op": f"release/{run['_id']}/{run['epoch']}"}
+        follow = {"follow.at": at} if worker.get("follow") else {}
+        fields = {**released(worker), **health, **follow, "op": f"release/{run['_id']}/{run['epoch']}"}
         await self._mongo["workers"].update_one(guard, {"$set": fields}, session=session)
         return [*_drained(worker, fields, at), *_quarantined(worker, health, run, at)]
 

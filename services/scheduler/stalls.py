@@ -22,6 +22,7 @@ from shared.domain.events import EventKind, Severity, event_document
 from shared.domain.run_state import RunState
 from shared.mongo import Mongo
 from shared.mongo.events import raise_event
+from shared.mongo.lease import Watch
 from shared.obs.clock import monotonic_s, now
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
@@ -42,6 +43,7 @@ class Stalls:
         self._workers = WorkerStore(mongo)
         self._requests = RequestStore(mongo)
         self._hints = hints
+        self._executors = Watch(mongo, "executor")
         self._grace_s = grace_s
         self._clock = clock
         self._listening = ListeningClock(step_s_max=STEP_S_MAX)
@@ -60,18 +62,19 @@ class Stalls:
         except Exception:
             self._listening.read(self._clock(), listening=False)
             raise
+        alive = {lease.instance for lease in await self._executors.observe() if lease.still_for_s == 0.0}
         listened_s = self._listening.read(self._clock(), listening=listening)
         marks = {id: _mark(run, robots.get(run["worker"]) or {}) for id, run in runs.items()}
         for id, still_s in self._stillness.observe(marks, listened_s).items():
             if still_s < self._grace_s:
                 continue
-            if runs[id].get("executor") is None:
+            if runs[id].get("executor") not in alive:
                 await self._tell_unclaimed(runs[id], still_s)
             else:
                 await self._judge(runs[id], still_s)
 
     async def _tell_unclaimed(self, run: Mapping[str, Any], still_s: float) -> None:
-        """No executor takes a run: nothing was done yet, so nothing is ended, but somebody has to know."""
+        """No living executor has a run: it goes on where it stands when one comes, but somebody has to know."""
         text = f"run {run['_id']} waits for an executor since {still_s:.0f} s; is any executor up, and has it room?"
         event = event_document(
             EventKind.RUN_STALLED, id=f"unclaimed/{run['_id']}/{run.get('token')}", at=now(), service="scheduler",

@@ -15,7 +15,7 @@ from services.scheduler.requests import DONE, TRIES, Elsewhere, Later, Outcome, 
 from services.scheduler.store.queue import QueueStore
 from services.scheduler.store.tasks import TaskStore
 from shared.domain.priority import Priority
-from shared.domain.task_state import FINAL, TaskState
+from shared.domain.task_state import FINAL, HoldReason, TaskState
 from shared.errors import ErrorCode
 from shared.mongo import Mongo
 from shared.mongo.audit import audit
@@ -69,6 +69,8 @@ class TaskRequests:
         def change(task: Mapping[str, Any]) -> Change | str:
             if task["state"] != TaskState.HELD:
                 return f"the task is not held, it is {task['state']}"
+            if command.get("bulk") and (task.get("hold") or {}).get("reason") == HoldReason.IN_DOUBT:
+                return "the task is held in doubt: a person says for each one what became of it"
             return released(task, command["by"], now())
 
         return await self._change(command, change)

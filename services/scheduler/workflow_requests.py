@@ -50,6 +50,7 @@ class WorkflowRequests:
         fields = {
             "state": "closed",
             "failures": 0,
+            "runs": 0,
             "reason": None,
             "text": "",
             "at": now(),

@@ -101,9 +101,12 @@ def order(head: Head) -> tuple[int, int, str]:
 def fair_order(head: Head, shares: Mapping[str, float]) -> tuple[int, float, int, str]:
     """Sort key where accounts have weights: level, then the account that has least for its weight, then age.
 
+    At the highest level age alone decides, so with aging nobody waits for ever, whatever the weights.
+
     shares: runs at work divided by weight, by account; empty: nobody has a weight, and age alone decides.
     """
-    return (-head.level, shares.get(head.key.account, 0.0) if shares else 0.0, head.rank, head.task)
+    share = shares.get(head.key.account, 0.0) if head.level < Priority.MAXIMUM else 0.0
+    return (-head.level, share, head.rank, head.task)
 
 
 def target(heads: Iterable[Head], shares: Mapping[str, float] | None = None) -> Head | None:

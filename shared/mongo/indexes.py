@@ -163,7 +163,6 @@ _OTHERS = (
     Index("portals", (("account", _UP), ("name", _UP)), unique=True, name="name"),
     Index("usage", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("usage", (("account", _UP), ("workflow", _UP)), name="workflow"),
-    Index("slots", (("holders", _UP),), name="holders"),
     Index("circuits", (("account", _UP), ("state", _UP)), name="account"),
     Index("events", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("events", (("at", _DOWN), ("_id", _DOWN)), name="at"),
@@ -176,7 +175,9 @@ _OTHERS = (
 
 INDEXES: tuple[Index, ...] = (*_TASKS, *_RUNS, *_OTHERS)
 COLLECTIONS = tuple(
-    sorted({index.collection for index in INDEXES} | {"accounts", "users", "steps", "evidence", "leases", "paces"})
+    sorted(
+        {index.collection for index in INDEXES} | {"accounts", "users", "steps", "evidence", "leases", "paces", "slots"}
+    )
 )
 """All collections; they are made at start, because older servers can't make one inside a transaction under load."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.domain.gates import Rules
 from shared.domain.run_state import RunEnd
-from shared.domain.task_state import LOGIN_REJECTED, FailureKind, ReturnReason, TaskState
+from shared.domain.task_state import LOGIN_REJECTED, FailureKind, HoldReason, ReturnReason, TaskState
 
 QUARANTINE_AFTER = 3
 """Failed runs in a row."""
@@ -84,14 +84,16 @@ def circuit_after(
 ) -> dict[str, Any] | None:
     """The fields of a workflow's circuit breaker that follow from a run of it, or none when nothing changes.
 
-    An open one stays as it is: only a person closes it.
+    An open one stays as it is: only a person closes it. But a refused log-in is told over a person's own hold, so that
+    whoever releases it knows.
     """
     known = circuit or {}
     failures = int(known.get("failures") or 0)
-    if known.get("state") == "open":
+    rejected = judgement.login_rejected is not None and rules.login_rejected_holds
+    if known.get("state") == "open" and not (rejected and known.get("reason") == "person"):
         return None
     runs = runs_after(known, judgement)
-    if judgement.login_rejected is not None and rules.login_rejected_holds:
+    if rejected:
         text = f"the portal refused the log-in: {judgement.login_rejected}"
         return {**_open(failures + 1, LOGIN_REJECTED.lower(), text, run, now), "runs": runs}
     counted = failures
@@ -113,18 +115,20 @@ def runs_after(circuit: Mapping[str, Any] | None, judgement: Judgement) -> int:
     return 0 if any(judgement.workflow) else before + 1
 
 
-def failed_by_no_fault(tasks: Sequence[Mapping[str, Any]], rules: Rules) -> list[Mapping[str, Any]]:
-    """Tasks that failed for good by a system failure and still stand in a limit's counter: taken out again, unless
-    the workflow counts them."""
-    if rules.count_system_failures:
-        return []
-    return [
-        task
-        for task in tasks
-        if task["state"] == TaskState.FAILED
-        and (task.get("error") or {}).get("kind") == FailureKind.SYSTEM
-        and (task.get("counted") or {}).get("in")
-    ]
+def failed_by_no_fault(tasks: Sequence[Mapping[str, Any]], rules: Rules, run: str) -> list[Mapping[str, Any]]:
+    """Tasks of an ended run that are taken out of the limits' counters again.
+
+    Those that failed for good by a system failure, unless the workflow counts them; and those that the run held
+    unbegun because setup failed again and again.
+    """
+
+    def out(task: Mapping[str, Any]) -> bool:
+        if task["state"] == TaskState.FAILED and (task.get("error") or {}).get("kind") == FailureKind.SYSTEM:
+            return not rules.count_system_failures
+        never_begun = task["state"] == TaskState.HELD and (task.get("hold") or {}).get("reason") == HoldReason.SETUP
+        return never_begun and task["counted"]["run"] == run
+
+    return [task for task in tasks if (task.get("counted") or {}).get("in") and out(task)]
 
 
 def _attempt(item: Mapping[str, Any]) -> bool | None:
@@ -134,6 +138,8 @@ def _attempt(item: Mapping[str, Any]) -> bool | None:
         return True
     if failure.get("code") in OUR_DOING:
         return None
+    if outcome == TaskState.HELD and not failure:
+        return None  # given back unbegun for the last time: setup failed, and that is counted once
     if outcome in (TaskState.FAILED, ReturnReason.RETRY, TaskState.HELD):
         return failure.get("kind") == FailureKind.BUSINESS
     return None

@@ -77,6 +77,8 @@ def due_place(
 
     From then on the time is kept as `eligible_at`, and `not_before` is none: it stands in nobody's way any more.
     """
+    if task.get("placed"):
+        return old_place(task)  # its turn never came: it goes back as it was
     if task.get("attempts", 0) > 0 and policy.position is RetryPosition.FRONT:
         return _place(task, rank_at_front(microseconds(now), front))
     return _joined(task)
@@ -101,6 +103,8 @@ def given_back(
         TASK.check(TaskState.QUEUED, TaskState.CANCELLED, owner=OWNER)
         fields.update(pending=pending("delivery", TaskState.CANCELLED.value, now), finished_at=now)
         return Change(TaskState.RUNNING, TaskState.CANCELLED, "cancelled while it ran", fields, None, attempts, out)
+    if what is ReturnReason.RETRY:
+        fields["placed"] = None
     delay_s = float((task.get("pending") or {}).get("delay_s") or 0.0)
     if what is ReturnReason.RETRY:
         delay_s = max(delay_s, policy.delay_s)

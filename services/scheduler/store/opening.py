@@ -40,6 +40,8 @@ class Missed(StrEnum):
     """A limit was used up meanwhile."""
     LOCK = "lock"
     """As many runs as may be at once hold a lock meanwhile."""
+    HELD = "held"
+    """The workflow was held meanwhile."""
     CONFLICT = "conflict"
     """Another scheduler writes the same documents at this moment."""
 
@@ -82,6 +84,9 @@ class Openings:
         mongo = self._mongo
         if not await _reserve(mongo, opening, session):
             raise _Abandoned(Missed.ROBOT)
+        held = {"_id": f"{opening.account}/{opening.workflow}", "state": "open"}
+        if await mongo["circuits"].find_one(held, {"_id": 1}, session=session) is not None:
+            raise _Abandoned(Missed.HELD)
         if not await _locks_free(mongo, opening, session):
             raise _Abandoned(Missed.LOCK)
         taken, fresh = await _take(mongo, opening, session)

@@ -23,7 +23,7 @@ PLACE_FIELDS = {"queue.list": 1, "queue.rank": 1, "queue.key": 1}
 """All of it stands in the index `queue`, so looking ahead reads no documents."""
 DUE_FIELDS = {
     "account": 1, "workflow": 1, "priority": 1, "created_at": 1, "not_before": 1, "eligible_at": 1, "attempts": 1,
-    "deadline": 1, "queue": 1, "group": 1,
+    "deadline": 1, "queue": 1, "group": 1, "placed": 1,
 }  # fmt: skip
 
 
@@ -64,9 +64,21 @@ class QueueStore:
         query = {"queue.list": list_}
         return await self._mongo["tasks"].find(query, PLACE_FIELDS).sort(PLACE).limit(limit).to_list(None)
 
-    async def next_key(self, list_: str, after: str) -> dict[str, Any] | None:
-        """The first place of the next group of a list, by the order of keys; none: there is no further one."""
-        query = {"queue.list": list_, "queue.key": {"$gt": after}}
+    async def first(self, list_: str, limit: int) -> list[dict[str, Any]]:
+        """The first tasks of one list, in order, with what their key is made from."""
+        fields = {**PLACE_FIELDS, "input": 1, "account": 1}
+        return await self._mongo["tasks"].find({"queue.list": list_}, fields).sort(PLACE).limit(limit).to_list(None)
+
+    async def is_current(self, version: str) -> bool:
+        """Whether a version is the one that new runs of its workflow take now."""
+        workflow, _, number = version.rpartition("/")
+        found = await self._mongo["workflows"].find_one({"_id": workflow}, {"current": 1})
+        return found is not None and str(found.get("current")) == number
+
+    async def next_key(self, list_: str, after: str, end: str) -> dict[str, Any] | None:
+        """The first place of the next group of a list, by the order of keys; none: there is no further one before
+        `end`."""
+        query = {"queue.list": list_, "queue.key": {"$gt": after, "$lt": end}}
         return await self._mongo["tasks"].find_one(query, PLACE_FIELDS, sort=BY_KEY)
 
     async def of_key(self, list_: str, key: str, limit: int) -> list[dict[str, Any]]:

@@ -58,10 +58,11 @@ class RunStore:
         return bool((await self._mongo["runs"].update_one(guard, update)).modified_count)
 
     async def last_step(self, run: str) -> dict[str, Any] | None:
-        """The newest entry of a run's journal."""
+        """The newest entry of a run's journal, takeovers left out: the instruction in flight goes on through them."""
         span = {"$gte": f"{run}/", "$lt": f"{run}0"}
         fields = {"kind": 1, "seq": 1, "instruction.name": 1, "instruction.timeout_s": 1}
-        return await self._mongo["steps"].find_one({"_id": span}, fields, sort=[("_id", -1)])
+        query = {"_id": span, "kind": {"$ne": "takeover"}}
+        return await self._mongo["steps"].find_one(query, fields, sort=[("_id", -1)])
 
     async def steps(self, run: str) -> list[dict[str, Any]]:
         """A run's journal in order, without what scripts and robots said."""

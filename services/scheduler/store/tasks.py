@@ -65,6 +65,11 @@ class TaskStore:
         query = {"pending.to": OWNER, "pending.due_at": {"$lte": now}}
         return await self._mongo["tasks"].find(query).sort("pending.due_at", 1).limit(limit).to_list(None)
 
+    async def put_off(self, task: Mapping[str, Any], due_at: datetime) -> None:
+        """Look at a task's hand-over again later; that it waits is no failed try."""
+        guard = {"_id": task["_id"], "pending.to": OWNER, "pending.due_at": task["pending"]["due_at"]}
+        await self._mongo["tasks"].update_one(guard, {"$set": {"pending.due_at": due_at}})
+
     async def given_back_by(self, run: str) -> list[dict[str, Any]]:
         """Tasks that a run gave back and that are still on their way to the queue."""
         query = {"held_by.run": run, "pending.to": OWNER}

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from shared.mongo.lease import Lease
 from shared.mongo.waiting import explain, why_waiting
 from shared.obs.clock import now
 from tests.integration.scheduler.conftest import ACCOUNT, World, ago, until
@@ -362,6 +363,20 @@ async def test_robots_are_shared_by_weight_between_accounts(world: World) -> Non
     assert counts == {"acme": 9, "mega": 3}
 
 
+async def test_a_run_whose_executor_is_gone_is_told_but_not_ended(world: World) -> None:
+    """It goes on at its instruction when an executor comes: the desktop is still there."""
+    await world.publish()
+    await world.robot()
+    await world.tasks()
+    await world.scheduler(stall_grace_s=0.3, zombie_sweep_s=0.1)
+    (run,) = await world.opened()
+    fields = {"state": "executing", "executor": "executor-gone", "token": 1, "pending": None}
+    await world.mongo["runs"].update_one({"_id": run["_id"]}, {"$set": fields})
+    event = await until(lambda: world.mongo["events"].find_one({"kind": "run_stalled", "target": run["_id"]}))
+    assert "waits for an executor" in event["text"]
+    assert await world.mongo["commands"].count_documents({"kind": "run.robot_lost"}) == 0
+
+
 async def test_a_run_without_progress_is_ended_although_its_robot_beats(world: World) -> None:
     await world.publish()
     robot = await world.robot()
@@ -376,7 +391,10 @@ async def test_a_run_without_progress_is_ended_although_its_robot_beats(world: W
             "instruction": {"name": "browser.click", "timeout_s": 1.0},
         }
     )  # fmt: skip
+    lease = Lease(world.mongo, "executor/executor-1", "executor-1", beat_s=0.03)
+    lease.start()
     command = await until(lambda: world.mongo["commands"].find_one({"kind": "run.robot_lost"}))
+    await lease.stop()
     assert command["target"] == run["_id"]
     assert "no progress for" in command["args"]["reason"]
     (event,) = await world.events("run_stalled")

@@ -102,6 +102,18 @@ async def test_many_tasks_of_a_group_in_use_do_not_keep_the_others_waiting(world
     assert [free] in [_tasks(run) for run in runs]
 
 
+async def test_a_scenario_without_a_robot_does_not_bury_the_next_one(world: World) -> None:
+    """600 groups of a scenario whose tags nobody has stand in front: the robot that is free takes what is behind."""
+    await world.publish(scenarios=[{**LOOK, "tags": ["sap"]}, ISSUE])
+    for n in range(600):
+        await world.tasks(input=_input("look", f"c{n}"))
+    last = await _task(world, "issue", "z")
+    await world.robot(1)
+    await world.scheduler()
+    (run,) = await _open(world)
+    assert _tasks(run) == [last]
+
+
 async def test_a_group_may_be_used_by_several_where_the_settings_say_so(world: World) -> None:
     await world.publish(scenarios=[ISSUE], settings={"concurrency": {"group": None}})
     for _ in range(6):

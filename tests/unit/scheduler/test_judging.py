@@ -90,6 +90,8 @@ def test_the_breaker_opens_at_the_nth_failure_in_a_row(runs: list[list[bool]], m
 def test_an_open_breaker_stays_as_it_is_until_a_person_closes_it() -> None:
     held = {"state": "open", "failures": 5, "reason": "person"}
     assert circuit_after(held, Judgement(True, (True, True)), Rules(), "run_1", NOW) is None
+    told = circuit_after(held, Judgement(None, (False,), "wrong password"), Rules(), "run_1", NOW) or {}
+    assert told["reason"] == "login_rejected", "whoever releases it must know"
 
 
 def test_a_robot_is_quarantined_for_longer_each_time_until_something_goes_well() -> None:
@@ -116,9 +118,11 @@ def test_a_system_failure_uses_no_limit_up_unless_the_workflow_says_so(count: bo
         {"_id": "b", "state": "failed", "error": {"kind": "business"}, "counted": counted},
         {"_id": "c", "state": "queued", "error": {"kind": "system"}, "counted": counted},
         {"_id": "d", "state": "failed", "error": {"kind": "system"}, "counted": None},
+        {"_id": "e", "state": "held", "hold": {"reason": "setup"}, "counted": counted},
+        {"_id": "f", "state": "held", "hold": {"reason": "in_doubt"}, "counted": counted},
     ]
-    found = [task["_id"] for task in failed_by_no_fault(tasks, Rules(count_system_failures=count))]
-    assert found == ([] if count else ["a"])
+    found = [task["_id"] for task in failed_by_no_fault(tasks, Rules(count_system_failures=count), "run_1")]
+    assert found == (["e"] if count else ["a", "e"])
 
 
 def test_a_robot_is_not_to_blame_for_a_workflow_that_fails_everywhere() -> None:

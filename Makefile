@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts run up down test lint format docs requirements
+.PHONY: help setup parts run up down test soak bench lint format docs requirements
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,15 @@ down: setup ## stop the stack that runs in the background
 # Unit tests come first: they fail in seconds.
 test: parts ## run all tests on a broker and a database of their own (TESTS=tests/unit for some)
 	@$(PYTEST) $(or $(TESTS),tests/unit tests) $(PYTEST_ARGS)
+
+# Long tests read REGENTE_SOAK for their size; a folder of them is added to SOAK.
+SOAK := tests/fleet
+
+soak: parts ## the long tests: 100,000 tasks, 200 robots, 8 schedulers that are killed at random
+	@REGENTE_SOAK=1 $(PYTEST) -s $(or $(TESTS),$(SOAK)) $(PYTEST_ARGS)
+
+bench: parts ## measure, print a table, write bench.json (BENCH=dispatch for one)
+	@$(PY) -m tests.bench $(BENCH)
 
 lint: setup ## ruff, mypy, the import rules
 	$(PY) -m ruff check .

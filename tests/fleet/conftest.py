@@ -22,6 +22,7 @@ from shared.mongo.indexes import apply_indexes
 from shared.obs.clock import monotonic_s
 from shared.seal import Sealer
 from tests.fleet import checks, scene
+from tests.fleet.cutting import cut_off
 from tests.fleet.delivery import Delivery
 from tests.fleet.executors import Executor
 from tests.fleet.ledger import Ledger
@@ -162,5 +163,4 @@ async def _working(delivery: Delivery) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        await cut_off(work)

@@ -21,6 +21,7 @@ from shared.domain.task_state import FINAL, ReturnReason
 from shared.errors import RegenteError
 from shared.obs.clock import monotonic_s, now
 from shared.runtime import commands
+from tests.fleet.cutting import cut_off
 from tests.fleet.ledger import Ledger, Span
 from tests.fleet.robots import Robots
 from tests.fleet.scene import Workflow
@@ -64,9 +65,7 @@ class Executor:
         """Take no more; what is in hand ends. Raises what went wrong in a run or in the sweep."""
         if self._consumer is not None:
             await self._consumer.cancel()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await cut_off(self._sweeper)
         await asyncio.gather(*self._works.values())
 
     async def _on_handoff(self, message: Any, delivery: Delivery) -> None:

@@ -25,6 +25,7 @@ from shared.contracts.topology import WORKERS, worker_user
 from shared.mongo import Mongo
 from shared.obs.clock import now
 from shared.obs.ids import new_id
+from tests.fleet.cutting import cut_off
 from tests.fleet.ledger import Ledger
 from tests.fleet.scene import Robot
 
@@ -77,8 +78,7 @@ class Robots:
             try:
                 yield
             finally:
-                beating.cancel()
-                await asyncio.gather(beating, return_exceptions=True)
+                await cut_off(beating)
                 await link.close()
             if channel.closed.done() and channel.closed.result().code not in (0, 200):
                 self._ledger.complain(f"the robots' channel was closed: {channel.closed.result()}")

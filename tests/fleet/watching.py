@@ -17,6 +17,7 @@ from shared.domain.run_state import FINAL as RUN_FINAL
 from shared.domain.task_state import FINAL, TASK, TaskState
 from shared.mongo import Mongo
 from shared.obs.ids import new_id
+from tests.fleet.cutting import cut_off
 from tests.fleet.order import Line, Lines, Place
 from tests.fleet.scene import Robot, Workflow
 
@@ -91,9 +92,7 @@ class Witness:
 
     async def stop(self) -> None:
         """Follow no more."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await cut_off(self._following)
 
     def unfinished(self) -> list[str]:
         """Tasks that are in no final state."""

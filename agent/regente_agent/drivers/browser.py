@@ -9,7 +9,6 @@ doubt. Going to an address is the exception: a page that does not load is a clea
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -69,6 +68,8 @@ class Browser:
         try:
             page.goto(url, wait_until="load", timeout=self.job.wait_s(timeout) * 1000)
         except Exception as error:  # Playwright's errors have no common ground but their texts
+            if type(error).__name__ == "TimeoutError":
+                self._give_up_loading(page)
             raise self._not_loaded(url, error) from error
 
     @act
@@ -204,12 +205,13 @@ class Browser:
         """
         page = self._open_page()
         try:
-            picture: bytes = page.screenshot(type="png", scale="css", timeout=timeout_s * 600)
+            picture: bytes = page.screenshot(type="png", scale="css", timeout=timeout_s * 1000)
             return picture
         except Exception as error:
             if type(error).__name__ != "TimeoutError" or self.is_lost:
                 raise self._broken(error) from error
-            return self._frame(page, timeout_s * 0.4)
+            # a film of it (Page.startScreencast) would not end before the next page comes, with Chromium 150
+            raise Failure("DRIVER_FAILED", "the page waits for its next one; no picture can be taken of it") from error
 
     def where(self) -> Dict[str, str]:
         """Address and title of the page, for a failure's log line."""
@@ -257,20 +259,14 @@ class Browser:
         except Exception as error:
             raise Failure("DRIVER_FAILED", f"the browser did not start: {_why(error)}") from error
 
-    def _frame(self, page: Any, timeout_s: float) -> bytes:
-        """A picture while the page waits for its next one to load: a screenshot would wait as well, a film does not."""
-        frames: List[Dict[str, Any]] = []
+    def _give_up_loading(self, page: Any) -> None:
+        """Stop a load that took too long: while a page waits for its next one, no picture of it can be taken."""
         try:
-            film = self._context.new_cdp_session(page)
-            film.on("Page.screencastFrame", lambda frame: frames.append(frame))
-            film.send("Page.startScreencast", {"format": "png", "maxWidth": 1280, "maxHeight": 800})
-            elements.poll(page, lambda: bool(frames), timeout_s)
-            film.send("Page.stopScreencast")  # detaching would wait for the next page as well
-        except Exception as error:
-            raise self._broken(error) from error
-        if not frames:
-            raise Failure("DRIVER_FAILED", "the page shows nothing that a picture could be taken of")
-        return base64.b64decode(frames[0]["data"])
+            session = self._context.new_cdp_session(page)
+            session.send("Page.stopLoading")
+            session.detach()
+        except Exception:  # a page in trouble; what matters is told as the load's own failure
+            return
 
     def _new_context(self, certificate: Optional[Certificate]) -> None:
         options: Dict[str, Any] = {}

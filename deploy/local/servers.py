@@ -257,6 +257,8 @@ class Servers:
         argv += ["--wiredTigerEngineConfigString", "log=(file_max=16MB)"]
         argv += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
         argv += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
+        # A scheduler killed within a transaction must not keep its documents locked for a minute, the default.
+        argv += ["--setParameter", "transactionLifetimeLimitSeconds=10"]
         return argv, env
 
     def _database_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""Ending background tasks for certain: the database driver sometimes swallows a cancellation that meets it at work."""
+"""Ending background tasks for certain: the driver of the database may swallow a cancellation that meets it at work."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts run up down test soak bench lint format docs requirements
+.PHONY: help setup parts run up down test soak sim bench lint format docs requirements
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,15 +24,34 @@ up: setup ## start the stack in the background, without the demo
 down: setup ## stop the stack that runs in the background
 	@$(PY) -m deploy.local down
 
-# Unit tests come first: they fail in seconds.
+# Tests that measure times or start the whole stack run one by one, after the others, which run side by side, each
+# process of them with a broker and a database of its own. The simulations compute and never wait: they take what the
+# ones that wait leave of the processors, and are told of at the end.
+ALONE := tests/e2e tests/fleet tests/local_stack tests/partners tests/integration/scheduler/test_dispatch.py
+BESIDE := -n auto --maxprocesses=4 --dist worksteal
+
 test: parts ## run all tests on a broker and a database of their own (TESTS=tests/unit for some)
-	@$(PYTEST) $(or $(TESTS),tests/unit tests) $(PYTEST_ARGS)
+ifdef TESTS
+	@$(PYTEST) $(TESTS) $(PYTEST_ARGS)
+else
+	@failed=0; \
+	$(PYTEST) tests/unit tests $(addprefix --ignore=,$(ALONE) tests/sim) $(BESIDE) $(PYTEST_ARGS) || failed=1; \
+	said=$$(mktemp); sim=; trap 'kill $$sim 2>/dev/null; rm -f "$$said"' EXIT; trap 'exit 130' INT TERM; \
+	nice -n 19 $(PYTEST) tests/sim $(BESIDE) $(PYTEST_ARGS) >"$$said" 2>&1 & sim=$$!; \
+	$(PYTEST) $(ALONE) $(PYTEST_ARGS) || failed=1; \
+	wait $$sim || failed=1; \
+	cat "$$said"; \
+	exit $$failed
+endif
 
 # Long tests read REGENTE_SOAK for their size; a folder of them is added to SOAK.
-SOAK := tests/fleet
+SOAK := tests/fleet tests/partners/test_kills.py
 
-soak: parts ## the long tests: 100,000 tasks, 200 robots, 8 schedulers that are killed at random
+soak: parts ## the long tests: 100,000 tasks, 200 robots, 8 schedulers killed at random; 50,000 tasks pushed and delivered
 	@REGENTE_SOAK=1 $(PYTEST) -s $(or $(TESTS),$(SOAK)) $(PYTEST_ARGS)
+
+sim: setup ## simulate the executor and the scheduler: SEEDS=n of them, or SEED=s alone, with its trace
+	@$(PY) -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(SIM_ARGS)
 
 bench: parts ## measure, print a table, write bench.json (BENCH=dispatch for one)
 	@$(PY) -m tests.bench $(BENCH)

@@ -70,7 +70,8 @@ class Client:
     def fetch(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """As call, with the answer as it came."""
         url = f"{self._console}/{path}"
-        return self._send(method, url, headers={"Authorization": f"Bearer {self._token}"}, **arguments)
+        headers = {**arguments.pop("headers", {}), "Authorization": f"Bearer {self._token}"}
+        return self._send(method, url, headers=headers, **arguments)
 
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
         """The first `limit` items of a list, over as many pages as it takes."""

@@ -13,23 +13,36 @@ from typer.core import TyperGroup
 
 from cli.commands import (
     account,
+    alert,
+    decision,
     delivery,
     doctor,
+    document,
+    endpoint,
+    erasure,
     events,
     evidence,
+    hold,
+    job,
     key,
     logs,
     named,
+    once,
     queue,
+    rule,
     run,
+    source,
     status,
     task,
+    task_hand,
     task_steer,
     user,
     worker,
     worker_setup,
     workflow,
     workflow_hold,
+    workflow_objects,
+    workflow_pacing,
 )
 from cli.errors import CliError
 from cli.home import set_home
@@ -68,16 +81,39 @@ app.add_typer(account.app, name="account")
 app.add_typer(named.calendar, name="calendar")
 app.add_typer(named.portal, name="portal")
 app.add_typer(delivery.app, name="delivery")
+app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(alert.app, name="alert")
+app.add_typer(rule.app, name="rule")
+app.add_typer(hold.app, name="hold")
+app.add_typer(erasure.app, name="erasure")
+app.add_typer(job.app, name="job")
+app.add_typer(source.app, name="source")
+app.add_typer(document.app, name="document")
+app.add_typer(decision.app, name="decision")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("events")(events.events)
 app.command("doctor")(doctor.doctor)
-for steer in (task_steer.hold, task_steer.release, task_steer.front, task_steer.priority, task_steer.cancel):
+for steer in (
+    task_steer.hold,
+    task_steer.release,
+    task_steer.front,
+    task_steer.priority,
+    task_steer.cancel,
+    task_steer.abort,
+    task_hand.add,
+    task_hand.upload,
+):
     task.app.command()(steer)
 for set_up in (worker_setup.config, worker_setup.drain, worker_setup.release):
     worker.app.command()(set_up)
-for change in (workflow_hold.hold, workflow_hold.release, workflow_hold.settings):
+for change in (
+    workflow_hold.hold, workflow_hold.release, workflow_hold.settings, workflow_objects.objects, workflow_pacing.pacing,
+):  # fmt: skip
     workflow.app.command()(change)
+
+
+workflow.app.command()(once.run)
 
 
 @app.callback()

@@ -18,7 +18,7 @@ from cli.errors import Usage
 from cli.home import PROCESSES_FILE
 
 PROBE_TIMEOUT_S = 2.0
-WITH_READYZ = frozenset({"console", "collector", "scheduler", "executor", "delivery"})
+WITH_READYZ = frozenset({"console", "collector", "scheduler", "executor", "delivery", "alerts"})
 """Services that answer GET /readyz; servers, robots and the demo's own programs don't."""
 
 

@@ -16,7 +16,6 @@ import queue
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from regente_agent import catalogue, processes, reply, wire
@@ -24,6 +23,7 @@ from regente_agent.amqp import Delivery
 from regente_agent.courier import Courier
 from regente_agent.driver_process import DriverProcess
 from regente_agent.folders import Folders
+from regente_agent.hand import InHand
 from regente_agent.journal import Go, Journal, Refusal, Refuse, Repeat, Session
 from regente_agent.logbook import Logbook
 from regente_agent.scrub import Scrubber
@@ -35,20 +35,10 @@ HELD_S_MAX = 600.0
 RESPAWN_S = 5.0
 LOOK_S = 10.0
 WAITERS_MAX = 16
+SIGHT_S = {"TIMEOUT": 5.0, "ABORTED": 1.2}
+"""How long a driver that is about to be killed may take to tell what it sees: a person who aborts waits for it."""
 
 Event = Tuple[str, Any]
-
-
-@dataclass
-class InHand:
-    """The instruction that the driver works on."""
-
-    instruction: Instruction
-    deadline: float
-    began: float
-    waiters: List[Tuple[Instruction, Optional[Delivery]]] = field(default_factory=list)
-    """Who asked, and the message that asked: the newest reply address last."""
-    stopping: bool = False
 
 
 class Engine(threading.Thread):
@@ -139,7 +129,7 @@ class Engine(threading.Thread):
 
     def _next_look_s(self) -> float:
         if self._hand is not None:
-            return max(0.0, min(self._hand.deadline - time.monotonic(), LOOK_S))
+            return max(0.0, min(self._hand.due - time.monotonic(), LOOK_S))
         return LOOK_S if self._driver is not None else max(0.05, self._respawn_at - time.monotonic())
 
     def _on_time(self) -> None:
@@ -147,10 +137,15 @@ class Engine(threading.Thread):
         hand = self._hand
         if hand is not None and now >= hand.deadline:
             took = now - hand.began
-            if hand.stopping:
+            if hand.cutting is not None:
+                self._cut(*hand.cutting)
+            elif hand.stopping:
                 self._cut("ABORTED", "the agent was stopped")
             else:
-                self._cut("TIMEOUT", f"{hand.instruction.name} was given up after {took:.1f} s: the driver was killed")
+                text = f"{hand.instruction.name} was given up after {took:.1f} s: the driver was killed"
+                self._give_up("TIMEOUT", text)
+        elif hand is not None and now >= hand.due:
+            self._hand_over(hand)
         if self._driver is None and not self._leaving and now >= self._respawn_at:
             self._spawn()
         if now >= self._collect_at:
@@ -213,31 +208,35 @@ class Engine(threading.Thread):
             self._fresh_desktop(instruction)
         self._scrubber.remember(instruction.args)
         now = time.monotonic()
-        self._hand = InHand(instruction, now + instruction.timeout_s, now, [(instruction, delivery)])
+        hand = self._hand = InHand.of(instruction, delivery, now)
         if instruction.timeout_s > HELD_S_MAX:
             self._settle(delivery, True)
         if self._driver is None:
             self._spawn()
         if instruction.effect == "act":
             self._folders.forget_evidence(instruction.run, below=instruction.seq)
-        if self._driver is None:
+        if now >= hand.due:
+            self._hand_over(hand)
+
+    def _hand_over(self, hand: InHand) -> None:
+        driver, one = self._driver, hand.instruction
+        hand.begun = True
+        if driver is None:
             self._finish(reply.failure("error", "DRIVER_FAILED", "the driver process could not be started", lost=True))
             return
-        self._hand_over(self._driver, instruction)
-
-    def _hand_over(self, driver: DriverProcess, instruction: Instruction) -> None:
         self._jobs += 1
         driver.used = True
         driver.send(
             {
                 "id": self._jobs,
-                "name": instruction.name,
-                "args": instruction.args,
-                "effect": instruction.effect,
-                "commit": instruction.commit,
-                "timeout_s": instruction.timeout_s,
-                "folder": str(self._folders.run(instruction.run)),
-                "evidence_folder": str(self._folders.evidence(instruction.run, instruction.seq)),
+                "name": one.name,
+                "args": one.args,
+                "effect": one.effect,
+                "commit": one.commit,
+                "timeout_s": one.timeout_s - hand.pause_s,
+                "find_s": one.find_s,
+                "folder": str(self._folders.run(one.run)),
+                "evidence_folder": str(self._folders.evidence(one.run, one.seq)),
             }
         )
 
@@ -247,16 +246,17 @@ class Engine(threading.Thread):
         assert hand is not None
         one = hand.instruction
         outcome = dict(outcome, duration_s=round(time.monotonic() - hand.began, 4))
-        self._remember(one, outcome)
+        self._recent.append(reply.recent_entry(one, outcome))
         if outcome["outcome"] != "done":
             outcome["recent"] = list(self._recent)
         outcome = reply.limited(outcome)
         if one.effect == "act":
-            self._journal.finish(one.run, one.seq, {k: v for k, v in outcome.items() if k != "page"})
+            self._journal.finish(one.run, one.seq, outcome)
         if outcome.get("desktop") == "lost":
             self._journal.lose(one.run)
         self._hand = None
-        self._tell(one, outcome)
+        level, text, facts = reply.log_line(one, outcome)
+        self._log.write(level, text, **facts)
         answered = set()
         for asked, delivery in reversed(hand.waiters):
             if asked.reply_to not in answered:
@@ -265,33 +265,16 @@ class Engine(threading.Thread):
             elif delivery is not None:
                 self._settle(delivery, True)
 
-    def _remember(self, one: Instruction, outcome: Dict[str, Any]) -> None:
-        self._recent.append(
-            {
-                "name": one.name,
-                "seq": one.seq,
-                "line": one.line,
-                "outcome": outcome["outcome"],
-                "duration_s": outcome["duration_s"],
-            }
-        )
-
-    def _tell(self, one: Instruction, outcome: Dict[str, Any]) -> None:
-        """The line of the log."""
-        facts: Dict[str, Any] = {"run": one.run, "task": one.task, "seq": one.seq, "duration_s": outcome["duration_s"]}
-        if one.line is not None:
-            facts["line"] = one.line
-        if one.commit:
-            facts["commit"] = True
-        if outcome["outcome"] == "done":
-            self._log.write("info", one.name, **facts)
-            return
-        error = outcome["error"]
-        level = "error" if outcome["outcome"] == "in_doubt" else "warning"
-        facts.update(
-            outcome.get("page") or {}, outcome=outcome["outcome"], code=error["code"], desktop=outcome["desktop"]
-        )
-        self._log.write(level, f"{one.name}: {error['message']}", **facts)
+    def _give_up(self, code: str, text: str) -> None:
+        """Have the driver tell what it sees, for at most SIGHT_S, then cut."""
+        hand, driver = self._hand, self._driver
+        assert hand is not None
+        if driver is None or not driver.ready or not hand.begun:
+            self._cut(code, text)
+        elif hand.cutting is None:
+            hand.cutting = (code, text)
+            hand.deadline = time.monotonic() + SIGHT_S[code]
+            driver.send({"look": self._jobs, "wait_s": SIGHT_S[code]})
 
     def _cut(self, code: str, text: str) -> None:
         """Give up what is in hand: kill the driver first, so that nothing happens after the answer."""
@@ -299,8 +282,8 @@ class Engine(threading.Thread):
         assert hand is not None
         self._kill_driver()
         self._respawn_at = 0.0
-        outcome = "in_doubt" if hand.instruction.effect == "act" else "error"
-        self._finish(reply.failure(outcome, code, text, lost=True))
+        outcome = "in_doubt" if hand.may_have_acted else "error"
+        self._finish({**reply.failure(outcome, code, text, lost=True), **reply.sight(hand.seen, self._scrubber)})
 
     # answers
 
@@ -367,7 +350,7 @@ class Engine(threading.Thread):
         text = self._scrubber.clean(message.reason) or "aborted"
         self._log.write("warning", f"abort: {text}", run=message.run)
         if self._hand is not None:
-            self._cut("ABORTED", f"aborted: {text}")
+            self._give_up("ABORTED", f"aborted: {text}")
         else:
             self._kill_driver()
             self._journal.lose(message.run)
@@ -428,7 +411,10 @@ class Engine(threading.Thread):
             driver.ready = True
             self.drivers = [str(name) for name in frame.get("drivers", [])]
             self.greeted.set()
-        elif self._hand is not None and frame.get("id") == self._jobs:
+        elif self._hand is not None and frame.get("seen") == self._jobs and self._hand.cutting is not None:
+            self._hand.seen = frame
+            self._cut(*self._hand.cutting)
+        elif self._hand is not None and frame.get("id") == self._jobs and self._hand.cutting is None:
             self._on_done(frame)
 
     def _on_done(self, frame: Dict[str, Any]) -> None:
@@ -437,8 +423,8 @@ class Engine(threading.Thread):
             "outcome": frame["outcome"],
             "value": frame.get("value"),
             "desktop": "lost" if lost else "kept",
-            "evidence": frame.get("evidence", []),
-            "page": frame.get("page"),
+            **reply.sight(frame, self._scrubber),
+            "found_s": frame.get("found_s"),
         }
         error = frame.get("error")
         if error:
@@ -455,10 +441,12 @@ class Engine(threading.Thread):
         self._kill_driver()
         self._respawn_at = time.monotonic() + (RESPAWN_S if never_ready else 0.0)
         self.greeted.set()
-        if self._hand is not None:
-            act = self._hand.instruction.effect == "act"
+        if self._hand is not None and self._hand.cutting is not None:
+            self._cut(*self._hand.cutting)
+        elif self._hand is not None:
             text = "the driver process died while it was in hand"
-            self._finish(reply.failure("in_doubt" if act else "error", "DRIVER_FAILED", text, lost=True))
+            outcome = "in_doubt" if self._hand.may_have_acted else "error"
+            self._finish(reply.failure(outcome, "DRIVER_FAILED", text, lost=True))
         elif driver.used:
             run = self._journal.live_run()
             self._log.write("error", "the driver process died between instructions: the desktop is gone", run=run)

@@ -4,7 +4,7 @@ Called by: engine, courier. Survives a crash: an outcome is what the journal sto
 it is asked for. Change also: wire.py; the server's worker_reply.
 
 An outcome is {"outcome", "value", "value_too_large", "error", "desktop", "evidence" (entries without bytes), "recent",
-"duration_s"}; what is absent has its default.
+"duration_s", "matched", "context", "found_s"}; what is absent has its default.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from regente_agent.scrub import Scrubber
+from regente_agent.wire import Instruction
+
 VALUE_BYTES_MAX = 256 * 1024
 INLINE_BYTES_MAX = 1024 * 1024
 INLINE_TOTAL_BYTES_MAX = 2 * 1024 * 1024
 MESSAGE_MAX = 4000
 EVIDENCE_MAX = 20
 RECENT_MAX = 20
+CONTEXT_MAX = 20
+CONTEXT_CHARS_MAX = 300
 
 
 def failure(outcome: str, code: str, text: str, *, lost: bool = False) -> Dict[str, Any]:
@@ -29,6 +34,37 @@ def failure(outcome: str, code: str, text: str, *, lost: bool = False) -> Dict[s
         "error": {"code": code, "message": text[:MESSAGE_MAX]},
         "desktop": "lost" if lost else "kept",
     }
+
+
+def sight(frame: Mapping[str, Any], scrubber: Scrubber) -> Dict[str, Any]:
+    """What an outcome takes over from a frame in which the driver tells what it sees, without anything typed."""
+    seen, context = frame.get("context"), None
+    if seen:
+        clean = scrubber.clean_all(seen, CONTEXT_CHARS_MAX)
+        context = {name: clean.get(name, [])[:CONTEXT_MAX] for name in ("pages", "dialogs", "windows", "notes")}
+    return {"evidence": frame.get("evidence") or [], "matched": frame.get("matched"), "context": context}
+
+
+def recent_entry(one: Instruction, outcome: Mapping[str, Any]) -> Dict[str, Any]:
+    """An instruction as a later failure tells it."""
+    known = {"name": one.name, "seq": one.seq, "line": one.line}
+    return dict(known, outcome=outcome["outcome"], duration_s=outcome["duration_s"])
+
+
+def log_line(one: Instruction, outcome: Mapping[str, Any]) -> Tuple[str, str, Dict[str, Any]]:
+    """The line of the log for an outcome: level, text, facts."""
+    facts: Dict[str, Any] = {"run": one.run, "task": one.task, "seq": one.seq, "duration_s": outcome["duration_s"]}
+    if one.line is not None:
+        facts["line"] = one.line
+    if one.commit:
+        facts["commit"] = True
+    if outcome["outcome"] == "done":
+        return "info", one.name, facts
+    error = outcome["error"]
+    pages = (outcome.get("context") or {}).get("pages", ())
+    facts.update(next(({"url": page["url"], "title": page["title"]} for page in pages if page["active"]), {}))
+    facts.update(outcome=outcome["outcome"], code=error["code"], desktop=outcome["desktop"])
+    return "error" if outcome["outcome"] == "in_doubt" else "warning", f"{one.name}: {error['message']}", facts
 
 
 def limited(outcome: Mapping[str, Any]) -> Dict[str, Any]:
@@ -61,7 +97,10 @@ def body(
         evidence=[],
         recent=list(outcome.get("recent", ()))[-RECENT_MAX:],
         duration_s=float(outcome.get("duration_s", 0.0)),
+        found_s=outcome.get("found_s"),
         repeated=repeated,
+        matched=outcome.get("matched"),
+        context=outcome.get("context"),
     )
 
 

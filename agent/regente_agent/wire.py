@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 EXCHANGE = "regente.workers"
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 TIMEOUT_S_MAX = 3600.0
+PAUSE_S_MAX = 600.0
 TEXT_MAX = 4000
 
 INSTRUCTION = "regente.worker.instruction.v1"
@@ -59,6 +60,10 @@ class Instruction:
     timeout_s: float
     line: Optional[int]
     reply_to: str
+    pause_s: float = 0.0
+    """Before acting; counted in timeout_s."""
+    find_s: Optional[float] = None
+    """How long to wait for an element when the script does not say; none: as the driver does by itself."""
     blobs: Optional[Tuple[str, str]] = field(default=None, repr=False)
     """Base URL and bearer token for what is too large for a reply."""
 
@@ -143,6 +148,8 @@ def parse_instruction(data: bytes, worker: str) -> Instruction:
             timeout_s=_seconds(body, "timeout_s"),
             line=_optional(body, "line", int),
             reply_to=_text(body, "reply_to", _INSTANCE),
+            pause_s=_optional_seconds(body, "pause_s", 0.0, PAUSE_S_MAX) or 0.0,
+            find_s=_optional_seconds(body, "find_s", 0.001, TIMEOUT_S_MAX),
             blobs=_blobs(body.get("blobs")),
         )
     except Malformed as error:
@@ -244,6 +251,15 @@ def _seconds(body: Mapping[str, Any], name: str) -> float:
     value = body.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= TIMEOUT_S_MAX:
         raise Malformed(f"{name} must be a number over 0, at most {TIMEOUT_S_MAX:g}")
+    return float(value)
+
+
+def _optional_seconds(body: Mapping[str, Any], name: str, least: float, most: float) -> Optional[float]:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+        raise Malformed(f"{name} must be a number from {least:g} to {most:g}, or absent")
     return float(value)
 
 

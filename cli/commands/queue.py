@@ -32,12 +32,17 @@ def list_queue(as_json: JsonOption = False) -> None:
             output.duration(one["oldest_age_s"]),
             "yes" if one["open"] else "no",
             ", ".join(f"{limit['used']}/{limit['max']} per {limit['per']}" for limit in one["limits"]),
-            one["why"] or "",
+            "; ".join([one["why"]] if one["why"] else map(_held, one["held_scenarios"])),
         )
         for one in found
     ]
     columns = ("workflow", "priority", "waiting", "running", "held", "oldest", "open", "limits", "why")
     output.print_table(columns, rows, "no workflow")
+
+
+def _held(circuit: dict[str, Any]) -> str:
+    """A scenario that is held while the others of its workflow go on."""
+    return f"scenario {circuit['scenario']} is held: {circuit['text']}"
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`regente run`: list, show, watch."""
+"""`regente run`: list, show, watch, stop, abort."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from rich.text import Text
 
 from cli import output
 from cli.client import Client
+from cli.commands.actions import show_action
 from cli.output import JsonOption
 
 WATCH_INTERVAL_S = 0.7
 STEPS_MAX = 100_000
 FINAL = {"finished", "aborted"}
+RunArgument = Annotated[str, typer.Argument(help="Its id.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the run.")]
 
 app = typer.Typer(help="Runs: what robots do, instruction by instruction.", no_args_is_help=True)
 
@@ -39,23 +42,23 @@ def list_runs(
             one["id"],
             one["state"],
             one["workflow"],
-            one["worker"],
+            one["worker"] or "-",
             len(one["tasks"]),
             output.age(one["opened_at"]),
-            _end(one),
+            _ending(one),
         )
         for one in found
     ]
     output.print_table(("id", "state", "workflow", "robot", "tasks", "age", "end"), rows, "no run")
 
 
-def _end(run: dict[str, Any]) -> str:
+def _ending(run: dict[str, Any]) -> str:
     end = run.get("end") or {}
     return ": ".join(str(part) for part in (end.get("reason"), end.get("text")) if part)
 
 
 @app.command()
-def show(run: Annotated[str, typer.Argument(help="Its id.")], as_json: JsonOption = False) -> None:
+def show(run: RunArgument, as_json: JsonOption = False) -> None:
     """One run with its instructions."""
     with Client() as client:
         found = client.call("GET", f"runs/{run}")
@@ -69,35 +72,56 @@ def show(run: Annotated[str, typer.Argument(help="Its id.")], as_json: JsonOptio
 
 
 @app.command()
-def watch(run: Annotated[str, typer.Argument(help="Its id.")], as_json: JsonOption = False) -> None:
+def watch(run: RunArgument, as_json: JsonOption = False) -> None:
     """Follow a run until it has ended; each instruction is printed when its outcome is known."""
-    shown = 0
     with Client() as client:
         if not as_json:
             _show_head(client.call("GET", f"runs/{run}"))
-        while True:
-            state = client.call("GET", f"runs/{run}")
-            ended = state["state"] in FINAL
-            steps = list(client.pages(f"runs/{run}/steps", STEPS_MAX))
-            for step in steps:
-                if step["seq"] <= shown:
-                    continue
-                if not ended and step["kind"] == "instruction" and step["outcome"] is None:
-                    break
-                shown = step["seq"]
-                output.print_json_line(step) if as_json else output.stdout().print(_line(step))
-            if ended:
-                break
-            time.sleep(WATCH_INTERVAL_S)
+        state = follow(client, run, as_json)
     if not as_json:
-        output.say(f"{state['state']}  {_end(state)}")
+        output.say(f"{state['state']}  {_ending(state)}")
+
+
+def follow(client: Client, run: str, as_json: bool) -> dict[str, Any]:
+    """Print a run's steps as they happen; the run once it has ended."""
+    shown = 0
+    while True:
+        state: dict[str, Any] = client.call("GET", f"runs/{run}")
+        ended = state["state"] in FINAL
+        for step in list(client.pages(f"runs/{run}/steps", STEPS_MAX)):
+            if step["seq"] <= shown:
+                continue
+            if not ended and step["kind"] == "instruction" and step["outcome"] is None:
+                break
+            shown = step["seq"]
+            output.print_json_line(step) if as_json else output.stdout().print(_line(step))
+        if ended:
+            return state
+        time.sleep(WATCH_INTERVAL_S)
+
+
+@app.command()
+def stop(run: RunArgument, reason: ReasonOption = "", as_json: JsonOption = False) -> None:
+    """End a run after the task in hand; its other tasks go back to the queue as they were."""
+    _end(run, "stop", reason, as_json)
+
+
+@app.command()
+def abort(run: RunArgument, reason: ReasonOption = "", as_json: JsonOption = False) -> None:
+    """End a run now: the instruction in flight is cut, the task in hand ends by its policy."""
+    _end(run, "abort", reason, as_json)
+
+
+def _end(run: str, how: str, reason: str, as_json: bool) -> None:
+    with Client() as client:
+        show_action(client.call("POST", f"runs/{run}/{how}", json={"reason": reason}), as_json)
 
 
 def _show_head(run: dict[str, Any]) -> None:
     names = ("id", "workflow", "version", "worker", "state", "executor", "epoch")
     output.print_fields({**{name: run.get(name) for name in names}, "opened_at": output.moment(run["opened_at"])})
     if run.get("finished_at"):
-        output.print_fields({"finished_at": output.moment(run["finished_at"]), "end": _end(run)})
+        output.print_fields({"finished_at": output.moment(run["finished_at"]), "end": _ending(run)})
     for one in run["tasks"]:
         output.say(f"  {one['task']}  attempt {one['attempt']}  {one['state']}  {one['outcome'] or ''}")
 

@@ -1,4 +1,4 @@
-"""`regente task hold|release|front|priority|cancel`: one thing done with some tasks, named by their ids.
+"""`regente task hold|release|front|priority|cancel|abort`: one thing done with some tasks, named by their ids.
 
 Called by: cli/main.py, which adds these to `regente task`. With many tasks that a filter finds: queue_actions.py.
 """
@@ -47,6 +47,11 @@ def priority(
 def cancel(tasks: TasksArgument, as_json: JsonOption = False) -> None:
     """Call tasks off; a running one ends at its next instruction."""
     _each(tasks, "cancel", None, as_json)
+
+
+def abort(tasks: TasksArgument, as_json: JsonOption = False) -> None:
+    """Call tasks off now: the instruction in flight is cut, and a run ends for it."""
+    _each(tasks, "abort", None, as_json)
 
 
 def wanted_level(level: int | None, inherit: bool) -> int | None:

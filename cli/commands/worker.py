@@ -32,7 +32,7 @@ def list_workers(as_json: JsonOption = False) -> None:
             one["name"],
             one["authorisation"],
             "yes" if one["connected"] else "no",
-            one["status"],
+            "warm" if one.get("warm") else one["status"],
             one["mode"],
             one["run"],
             " ".join(one["tags"]),

@@ -1,8 +1,11 @@
-"""`regente workflow`: check (offline) and push; hold, release and settings are in workflow_hold.py."""
+"""`regente workflow`: check (offline, or against a run that was: see workflow_replay.py) and push.
+
+hold, release and settings are in workflow_hold.py."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +13,7 @@ import typer
 
 from cli import output
 from cli.client import Client
+from cli.commands.workflow_replay import replay, wanted_account
 from cli.errors import Refused, Usage
 from cli.output import JsonOption
 from shared.contracts.workflow_file import FILES_MAX, FILES_SIZE_BYTES_MAX
@@ -22,13 +26,28 @@ app = typer.Typer(help="Workflows: check a folder, publish it.", no_args_is_help
 
 
 @app.command()
-def check(directory: DirArgument, as_json: JsonOption = False) -> None:
-    """Say what is wrong with a workflow's folder; needs no server."""
-    checked = asyncio.run(check_workflow(read_folder(directory)))
+def check(
+    directory: DirArgument,
+    run: Annotated[
+        str | None,
+        typer.Option("--replay", metavar="RUN", help="Play this run's journal with the folder's scripts."),
+    ] = None,
+    account: Annotated[str | None, typer.Option(help="With --replay: whose run it is.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is wrong with a workflow's folder; needs no server. With --replay: say where it would act otherwise than
+    a run that has ended did; nothing is performed. The exit code is 1 then, too."""
+    files = read_folder(directory)
+    checked = asyncio.run(check_workflow(files))
+    if run is not None and not checked.errors:
+        replay(files, run, account, as_json=as_json)
+        return
     if as_json:
         errors = [{"file": one.file, "line": one.line, "message": one.message} for one in checked.errors]
-        output.print_json({"errors": errors, "digest": checked.digest})
+        warnings = [{"file": one.file, "line": one.line, "message": one.message} for one in checked.warnings]
+        output.print_json({"errors": errors, "warnings": warnings, "digest": checked.digest})
     _complain(directory, checked)
+    _warn(directory, [(one.file, one.line, one.message) for one in checked.warnings])
     if not as_json and checked.definition is not None:
         output.say(f"{checked.definition.name}: nothing is wrong")
 
@@ -43,11 +62,10 @@ def push(
     """Publish a workflow's folder as a new version, unless the current one has the same files."""
     files = read_folder(directory)
     with Client() as client:
-        wanted = account or client.access.account
-        if not wanted:
-            raise Usage("which account? name it with --account or REGENTE_ACCOUNT")
+        wanted = wanted_account(client, account)
         body = {"account": wanted, "files": files, "publish": True, "settings": settings}
         done = client.call("POST", "workflows", json=body)
+    _warn(directory, [(one["file"], one["line"], one["message"]) for one in done.get("warnings", [])])
     if as_json:
         output.print_json(done)
         return
@@ -79,6 +97,11 @@ def read_folder(directory: Path) -> dict[str, str]:
     if "workflow.yaml" not in files:
         raise Usage(f"{directory} holds no workflow.yaml")
     return files
+
+
+def _warn(directory: Path, warnings: Sequence[tuple[str, int | None, str]]) -> None:
+    for file, line, message in warnings:
+        output.note(f"{directory / file}{f':{line}' if line else ''}: warning: {message}")
 
 
 def _complain(directory: Path, checked: Checked) -> None:

@@ -12,21 +12,28 @@ import typer
 from cli import output
 from cli.client import Client
 from cli.commands.actions import show_action
+from cli.errors import Usage
 from cli.output import JsonOption
 from cli.values_file import full_name, print_values, read_values
 
+MODES = ("pause", "stop", "abort")
 WorkflowArgument = Annotated[str, typer.Argument(metavar="[ACCOUNT/]NAME", help="The workflow.")]
 
 
 def hold(
     workflow: WorkflowArgument,
     text: Annotated[str, typer.Option("--text", help="Why; shown with all its tasks that wait.")] = "",
+    mode: Annotated[
+        str, typer.Option(help="Runs at work: pause (go on to their end), stop (finish the task) or abort (end now).")
+    ] = "stop",
     as_json: JsonOption = False,
 ) -> None:
-    """Let a workflow take no more tasks until it is released; what runs goes on."""
+    """Let a workflow take no more tasks until it is released."""
+    if mode not in MODES:
+        raise Usage(f"{mode} is no mode; one of {', '.join(MODES)}")
     with Client() as client:
         path = f"workflows/{full_name(client, workflow)}/hold"
-        show_action(client.call("POST", path, json={"text": text}), as_json)
+        show_action(client.call("POST", path, json={"text": text, "mode": mode}), as_json)
 
 
 def release(workflow: WorkflowArgument, as_json: JsonOption = False) -> None:

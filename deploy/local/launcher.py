@@ -133,6 +133,9 @@ class Launcher:
             urls |= {"REGENTE_AMQP_URL": self.servers.amqp_url, "REGENTE_AMQP_ADMIN_URL": self.servers.amqp_admin_url}
             urls |= {"REGENTE_MONGO_URL": self.servers.mongo_url}
         defaults = {"REGENTE_MONGO_DB": "regente", "REGENTE_HTTP_HOST": "127.0.0.1", "REGENTE_LOG_LEVEL": "info"}
+        # The demo's partner, and whoever tries Regente out, listens on this machine.
+        defaults |= {"REGENTE_DELIVERY_PRIVATE_ALLOWED": "127.0.0.0/8,::1/128"}
+        defaults["REGENTE_SOURCES_PRIVATE_ALLOWED"] = "127.0.0.0/8,::1/128"  # partners on the same machine
         ours = {
             "REGENTE_HOME": str(self.home),
             "REGENTE_MASTER_KEY_FILE": str(self.home / "secrets" / "master_key"),

@@ -282,6 +282,17 @@ class Servers:
                     return False
                 raise
 
+    def _is_ours(self) -> bool:
+        """Whether the database takes our password. Raises: PyMongoError when it can't say."""
+        with self._client() as client:
+            try:
+                client.admin.command("usersInfo", USER)
+            except OperationFailure as error:
+                if error.code == AUTHENTICATION_FAILED:
+                    return False
+                raise
+        return True
+
     def _client(self) -> MongoClient[dict[str, object]]:
         return MongoClient(
             "127.0.0.1",
@@ -318,8 +329,10 @@ class Servers:
         try:
             client.admin.command("createUser", USER, pwd=self.mongo_password, roles=["root"])
         except OperationFailure as error:
-            # The exception for localhost ends with the first user, so there is one, with another password than ours.
             if error.code == UNAUTHORIZED:
+                # There is a user: ours, when the node has become the primary since `_database_made` looked.
+                if self._is_ours():
+                    return
                 raise StackError(
                     f"the database in {self.folder / 'data' / 'database'} has another password than "
                     f"{self.folder / 'secrets'} says; bring that folder's files back, or remove the data to begin anew"

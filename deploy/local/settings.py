@@ -19,13 +19,14 @@ PORTS = {
     "scheduler": ("REGENTE_SCHEDULER_PORT", 8002),
     "executor": ("REGENTE_EXECUTOR_PORT", 8003),
     "delivery": ("REGENTE_DELIVERY_PORT", 8004),
+    "alerts": ("REGENTE_ALERTS_PORT", 8005),
     "broker": ("REGENTE_BROKER_PORT", 17672),
     "broker_admin": ("REGENTE_BROKER_ADMIN_PORT", 17673),
     "broker_dist": ("REGENTE_BROKER_DIST_PORT", 17674),
     "broker_epmd": ("REGENTE_BROKER_EPMD_PORT", 17675),
     "database": ("REGENTE_DATABASE_PORT", 17017),
 }
-SERVICES = ("console", "collector", "scheduler", "executor", "delivery")
+SERVICES = ("console", "collector", "scheduler", "executor", "delivery", "alerts")
 SERVERS = ("broker", "broker_admin", "broker_dist", "broker_epmd", "database")
 
 

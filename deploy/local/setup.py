@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 STAMP = VENV / "regente-setup"
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
-PROJECTS = (ROOT / "pyproject.toml", ROOT / "agent" / "pyproject.toml")
+DISTRIBUTIONS = (ROOT, ROOT / "agent", ROOT / "clients" / "python")
+PROJECTS = tuple(folder / "pyproject.toml" for folder in DISTRIBUTIONS)
 OLDEST = (3, 11)
 CANDIDATES = ("python3.12", "python3.13", "python3.11")
 
@@ -62,8 +63,9 @@ def build(python: str) -> None:
     pip = step("virtual environment", lambda: make_venv(python))
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
     step("pinned packages", lambda: run([*pip, "install", "--quiet", "--require-hashes", *files]))
-    editable = ["--no-deps", "--no-build-isolation", "-e", str(ROOT), "-e", str(ROOT / "agent")]
-    step("regente and regente-agent", lambda: run([*pip, "install", "--quiet", *editable]))
+    own = [argument for folder in DISTRIBUTIONS for argument in ("-e", str(folder))]
+    editable = ["--no-deps", "--no-build-isolation", *own]
+    step("regente, regente-agent and regente-client", lambda: run([*pip, "install", "--quiet", *editable]))
 
 
 def step(name: str, work: Callable[[], list[str] | None]) -> list[str]:

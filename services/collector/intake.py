@@ -1,29 +1,29 @@
-"""A push, from its bytes to its answer: checks, one insert, and what the database said about it.
+"""Taking tasks in, from bytes or from JSON values to the answer.
 
-Called by: api.py. Survives a crash at any line: before the insert nothing was taken; after it the tasks stand in the
-queue's lists, where the scheduler's sweep finds them without a hint, and a repeated push is answered with the same
-ids. Change also: README.md.
+Called by: api.py (pushes), streaming.py (NDJSON); `take` by whatever else makes tasks. Survives a crash at any line:
+before the insert nothing was taken; after it the tasks stand in the queue's lists, where the scheduler's sweep finds
+them without a hint, and a repeated push is answered with the same ids. Change also: taking.py (the inserts), README.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from services.collector.core.body import Misfit, PushBody, Unreadable, read_push
-from services.collector.core.documents import Push, batch_document, task_document
-from services.collector.core.items import Item, Refused, check_item
-from services.collector.core.schema import InputSchema, UnusableSchema
-from services.collector.core.verdicts import Standing, Verdicts, candidates, decide
-from services.collector.store import CollectorStore
+from services.collector.core.documents import Push
+from services.collector.store import INSERT_BATCH, CollectorStore
+from services.collector.taking import Taking
 from shared.broker import Broker
 from shared.contracts.messages import TaskAccepted
 from shared.contracts.topology import HANDOFFS
 from shared.errors import ErrorCode, RegenteError
+from shared.intake.items import Item, Refused
+from shared.intake.schema import InputSchema, UnusableSchema
+from shared.mongo.files import Files
 from shared.obs.clock import now, now_us
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
@@ -31,52 +31,117 @@ from shared.obs.metrics import counter
 from shared.obs.trace import child, new_traceparent, use
 from shared.runtime.http import Problem
 
-ACCEPTED = counter("tasks_accepted_total", "Tasks stored by pushes.", [])
-DUPLICATES = counter("tasks_duplicate_total", "Pushed items that were tasks before.", [])
-REJECTED = counter("tasks_rejected_total", "Pushed items that were refused.", ["code"])
 HINTS_FAILED = counter("hints_failed_total", "Hints that could not be sent; the sweepers make up for them.", ["hint"])
+
+Charge = Callable[[int], Awaitable[None]]
+"""Counts items against a limit. Raises: Problem 429."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Who pushes."""
+    """Whose tasks they are, and who brings them."""
 
     account: str
     partner: str
+    """The partner's name; of tasks that no partner brought, whoever did (a source, a user)."""
 
 
 class Intake:
-    """Takes pushes."""
+    """Takes tasks in, whoever brings them."""
 
-    def __init__(self, store: CollectorStore, broker: Broker, *, schemas_kept: int) -> None:
+    def __init__(self, store: CollectorStore, broker: Broker, *, files: Files | None = None, schemas_kept: int) -> None:
+        """files: where inputs' files are; one of its own by default."""
         self._store = store
+        self._files = files or Files(store.mongo)
         self._broker = broker
         self._schemas: OrderedDict[str, InputSchema] = OrderedDict()
         self._schemas_kept = schemas_kept
 
-    async def push(self, sender: Sender, data: bytes, traceparent: str | None) -> dict[str, Any]:
+    async def push(
+        self,
+        sender: Sender,
+        data: bytes,
+        traceparent: str | None,
+        *,
+        batch: str | None = None,
+        charge: Charge | None = None,
+    ) -> dict[str, Any]:
         """Take a push.
 
-        traceparent: the request's header, if it had one.
+        traceparent: the request's header, if it had one. batch: of an earlier try at the same push, which it carries
+        on with. charge: is asked before anything is stored.
         Returns: the answer's body.
         Raises: Problem, when the push as a whole can't be taken; TemporaryError.
         """
         body = await self._read(data)
-        schema = await self._schema(sender.account, body.workflow)
-        at = now()
+        if charge is not None:
+            await charge(len(body.tasks))
+        return await self.take(sender, body.workflow, body.tasks, traceparent=traceparent, batch=batch)
+
+    async def take(
+        self,
+        sender: Sender,
+        workflow: str,
+        items: Sequence[Any],
+        *,
+        source: str | None = None,
+        traceparent: str | None = None,
+        batch: str | None = None,
+    ) -> dict[str, Any]:
+        """Take items, wherever they come from: JSON values as they stand in a push's `tasks`; at most ITEMS_MAX.
+
+        source: what made them, such as acme/orders; none: a partner's push. batch: the id that the batch shall have;
+        one of an earlier try carries on with it.
+        Returns: what a push is answered with: {batch, accepted, rejected}.
+        Raises: Problem, when none of them can be taken; TemporaryError.
+        """
+        taking = await self.begin(sender, workflow, source=source, traceparent=traceparent, batch=batch)
+        numbered = list(enumerate(items))
+        # A schema that may turn out to be at fault is asked about everything before anything is stored.
+        size = INSERT_BATCH if taking.is_sound else max(1, len(numbered))
+        chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
+        await self._take_chunks(taking, chunks or [[]])
+        await self.hint(taking)
+        return taking.answer()
+
+    async def _take_chunks(self, taking: Taking, chunks: Sequence[Sequence[tuple[int, Any]]]) -> None:
+        """Check each chunk while the one before is stored."""
+        good, bad = await taking.check(chunks[0])
+        whole = len(chunks) == 1
+        await taking.open(*((good, bad) if whole else ()), complete=whole)
         try:
-            good, bad = await asyncio.to_thread(_check, body.tasks, schema, at)
-        except UnusableSchema as error:
-            raise Problem(409, ErrorCode.CONFLICT, str(error)) from error
+            for following in (*chunks[1:], None):
+                ahead = asyncio.create_task(taking.check(following or ()))
+                try:
+                    ordered: list[Item | Refused] = sorted([*good, *bad], key=lambda one: one.index)
+                    for start in range(0, len(ordered), INSERT_BATCH):
+                        await taking.store(ordered[start : start + INSERT_BATCH])
+                finally:
+                    checked = await ahead
+                good, bad = checked
+        except BaseException:
+            if not whole:
+                await taking.settle(complete=False)
+            raise
+        await taking.settle(complete=True)
+
+    async def begin(
+        self,
+        sender: Sender,
+        workflow: str,
+        *,
+        source: str | None = None,
+        traceparent: str | None = None,
+        batch: str | None = None,
+    ) -> Taking:
+        """Make ready for items of a workflow; nothing is stored yet. Raises: Problem; TemporaryError."""
+        schema = await self._schema(sender.account, workflow)
         trace = child(traceparent) if traceparent else new_traceparent()
-        push = Push(sender.account, sender.partner, body.workflow, new_id("batch_"), at, now_us(), trace)
-        verdicts, new = await self._store_push(push, good, bad)
-        self._count(verdicts, new)
-        if new:
-            await self._hint(push, new)
-        return {"batch": push.batch, "accepted": verdicts.accepted, "rejected": verdicts.rejected()}
+        id = batch or new_id("batch_")
+        push = Push(sender.account, sender.partner, workflow, id, now(), now_us(), trace, source)
+        return Taking(self._store, self._files, push, schema)
 
     async def _read(self, data: bytes) -> PushBody:
         try:
@@ -114,28 +179,12 @@ class Intake:
         except UnusableSchema as error:
             raise Problem(409, ErrorCode.CONFLICT, str(error)) from error
 
-    async def _store_push(self, push: Push, good: list[Item], bad: list[Refused]) -> tuple[Verdicts, int]:
-        """Insert what is new and answer every item; also how many tasks this push made."""
-        first = candidates(good)
-        ids = {item.reference: new_id("task_") for item in first}
-        await self._store.add_batch(batch_document(push, count=len(good) + len(bad), rejected=len(bad)))
-        op = new_id("op_")
-        documents = [task_document(push, item, id=ids[item.reference], op=op) for item in first]
-        clean = await self._store.add_tasks(documents) if documents else True
-        standing = {item.reference: Standing(ids[item.reference], item.digest) for item in first}
-        # Refused items may be tasks of an earlier push, accepted under the rules of then.
-        unsure = [item.reference for item in bad if item.reference and item.digest and item.reference not in ids]
-        asked = unsure if clean else [*ids, *unsure]
-        if asked:
-            standing.update(await self._store.standing(push.account, push.workflow, asked))
-        mine = {ids[item.reference]: item.index for item in first}
-        verdicts = decide(good, bad, standing=standing, mine=mine)
-        if len(verdicts.refused) != len(bad) or verdicts.duplicates:
-            await self._store.correct_batch(push.batch, rejected=len(verdicts.refused), duplicates=verdicts.duplicates)
-        return verdicts, sum(1 for item in first if standing[item.reference].id == ids[item.reference])
-
-    async def _hint(self, push: Push, count: int) -> None:
-        """Tell the scheduler. A hint that fails is no error: the tasks already stand in the queue's lists."""
+    async def hint(self, taking: Taking) -> None:
+        """Tell the scheduler of the tasks made since the last time. A hint that fails is no error: the tasks already
+        stand in the queue's lists."""
+        count, push = taking.unsaid(), taking.push
+        if not count:
+            return
         message = TaskAccepted(account=push.account, workflow=push.workflow, batch=push.batch, count=count)
         try:
             with use(push.traceparent):
@@ -143,22 +192,3 @@ class Intake:
         except RegenteError as error:
             HINTS_FAILED.labels("task.accepted").inc()
             log.warning("hint not sent; the scheduler's sweep finds the tasks", batch=push.batch, error=str(error))
-
-    def _count(self, verdicts: Verdicts, new: int) -> None:
-        ACCEPTED.inc(new)
-        DUPLICATES.inc(verdicts.duplicates)
-        for item in verdicts.refused:
-            REJECTED.labels(item.complaints[0].code).inc()
-
-
-def _check(tasks: Sequence[Any], schema: InputSchema, at: datetime) -> tuple[list[Item], list[Refused]]:
-    """Check every item; in a thread, since ten thousand take a second."""
-    good: list[Item] = []
-    bad: list[Refused] = []
-    for index, raw in enumerate(tasks):
-        checked = check_item(index, raw, schema=schema, now=at)
-        if isinstance(checked, Item):
-            good.append(checked)
-        else:
-            bad.append(checked)
-    return good, bad

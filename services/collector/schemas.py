@@ -1,18 +1,18 @@
-"""The collector's answers and questions as OpenAPI models. They document; the checks themselves are in core/items.py.
+"""The collector's answers and questions as OpenAPI models. They document; the checks are in shared/intake/items.py.
 
-Called by: api.py. Change also: shared/domain/task_view.py (the same shape as `TaskView`), core/items.py (the same
-limits).
+Called by: api.py. Change also: shared/domain/task_view.py (the same shape as `TaskView`), shared/intake/items.py (the
+same limits).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.collector.core.body import ITEMS_MAX, WORKFLOW_LENGTH_MAX
-from services.collector.core.items import PRIORITY_MAX, REFERENCE_LENGTH_MAX
 from shared.domain.task_state import TaskState
+from shared.intake.items import PRIORITY_MAX, REFERENCE_LENGTH_MAX
 
 
 class _Model(BaseModel):
@@ -110,20 +110,34 @@ class BatchView(_Model):
     id: str
     workflow: str
     created_at: str
-    count: int = Field(description="Items of the push.")
+    complete: bool = Field(description="False: the push broke off, or is still coming in; push it again.")
+    count: int = Field(description="Items of the push that were looked at.")
     rejected: int = Field(description="Items that were refused.")
     duplicates: int = Field(description="Items that were tasks of an earlier push; they count there.")
+    tasks: int = Field(description="The batch's own tasks: those that the push made.")
+    finished: int = Field(description="Of them, how many have ended: succeeded, failed, cancelled or expired.")
+    progress: float = Field(description="finished / tasks, from 0 to 1; 1 when it has none.")
+    done: bool = Field(description="True: complete, and all of its tasks have ended.")
     states: dict[str, int] = Field(description="How many of the batch's own tasks are in each state.")
 
 
-class ProblemBody(BaseModel):
-    """An error, as RFC 9457 has it."""
+class BatchList(_Model):
+    """A page of batches, newest first."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str | None = None
-    code: str | None = None
+    items: list[BatchView]
+    next: str | None = Field(description="Cursor of the next page.")
+
+
+class FileView(_Model):
+    """A file that was handed in."""
+
+    id: str = Field(description="May stand in an input, where the workflow's schema says `format: file`.")
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    created_at: str
+    duplicate: bool = Field(description="True: the account had these bytes; this is that file, under its first name.")
 
 
 _TIME = {"type": ["string", "null"], "format": "date-time", "description": "ISO 8601 with its zone."}
@@ -170,21 +184,16 @@ PUSH_SCHEMA: dict[str, Any] = {
 """The items are `anyOf` their shape and anything, because a bad item never makes the push fail."""
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for error statuses."""
-    content = {"application/problem+json": {"schema": ProblemBody.model_json_schema()}}
-    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
-
-
-_TITLES: dict[int, str] = {
-    400: "The request can't be read.",
-    401: "No key, or one that is not valid.",
-    403: "The key lacks the scope `tasks`.",
-    404: "There is no such thing in this account.",
-    409: "Its state does not allow this.",
-    413: "The body is larger than 16 MB.",
-    422: "The request does not fit its schema.",
-    503: "A part that is needed does not answer; try again.",
+NDJSON_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "description": "One task per line, as JSON: {reference, input, priority?, not_before?, deadline?}. "
+    "The workflow stands in the address. The `index` in the answer is the line's number, from 0.",
 }
-
-TaskStateName = Literal["queued", "running", "held", "succeeded", "failed", "cancelled", "expired"]
+REPLAYED_HEADER: dict[str, Any] = {
+    "description": "`true` when this is the answer that an earlier request with the same Idempotency-Key got.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
+BYTES_ANSWER: dict[str, Any] = {
+    "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    "description": "The bytes.",
+}

@@ -11,26 +11,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from gridfs.asynchronous import AsyncGridFSBucket
-from gridfs.errors import NoFile
-from pymongo.errors import BulkWriteError, PyMongoError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
-
-from services.collector.core.verdicts import Standing
-from shared.errors import TemporaryError
-from shared.mongo import Mongo, first_line
-from shared.mongo.guarded import FAILOVER_CODES, insert_once, is_transient
+from shared.intake.verdicts import Standing
+from shared.mongo import Mongo, blobs, tombstones
+from shared.mongo.guarded import insert_new, insert_once
 
 INSERT_BATCH = 1000
 FIND_BATCH = 2000
-RETRY_S = 8.0
 READ_TIME_MS_MAX = 8_000
-DUPLICATE_KEY = 11000
-_STANDING = {"_id": 1, "reference": 1, "input_digest": 1}
-
-
-class _Unclear(Exception):
-    """An insert whose answer says nothing certain; repeating it with the same ids is safe."""
+_STANDING = {"_id": 1, "reference": 1, "input_digest": 1, "batch": 1}
 
 
 class CollectorStore:
@@ -63,85 +51,58 @@ class CollectorStore:
 
     # a push
 
-    async def add_batch(self, document: Mapping[str, Any]) -> None:
-        """Store a batch, before its tasks."""
-        await insert_once(self.mongo["batches"], document)
+    async def add_batch(self, document: Mapping[str, Any]) -> bool:
+        """Store a batch, before its tasks; false: it was there, and this push carries on with it."""
+        return await insert_once(self.mongo["batches"], document)
 
-    async def correct_batch(self, batch: str, *, rejected: int, duplicates: int) -> None:
-        """Note what the database said about a batch's items; figures for people, so a crash before this harms
-        nothing."""
-        await self.mongo["batches"].update_one(
-            {"_id": batch}, {"$set": {"rejected": rejected, "duplicates": duplicates}}
-        )
+    async def correct_batch(self, batch: str, figures: Mapping[str, Any]) -> None:
+        """Note what became of a batch's items so far; figures for people, so a crash before this harms nothing."""
+        await self.mongo["batches"].update_one({"_id": batch}, {"$set": dict(figures)})
 
     async def add_tasks(self, documents: Sequence[Mapping[str, Any]]) -> bool:
-        """Insert tasks, in chunks; true: all are new; false: some references were taken.
+        """Insert tasks, in chunks; true: all are new; false: some references were taken meanwhile.
 
-        Raises: TemporaryError when the database gave no clear answer for RETRY_S; some may be stored then, and a
-        repeated push finds them.
+        Raises: TemporaryError when the database gave no clear answer in time; some may be stored then, and a repeated
+        push finds them.
         """
         clean = True
         for start in range(0, len(documents), INSERT_BATCH):
-            clean = await self._insert(documents[start : start + INSERT_BATCH]) and clean
+            clean = await insert_new(self.mongo["tasks"], documents[start : start + INSERT_BATCH]) and clean
         return clean
 
-    async def _insert(self, documents: Sequence[Mapping[str, Any]]) -> bool:
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_Unclear),
-                wait=wait_exponential_jitter(initial=0.05, max=1.0),
-                stop=stop_after_delay(RETRY_S),
-                reraise=True,
-            ):
-                with attempt:
-                    return await self._insert_once(documents)
-        except _Unclear as error:
-            raise TemporaryError(f"the database takes no tasks at the moment ({error}); push again") from error
-        raise AssertionError("unreachable: the loop returns or raises")
-
-    async def _insert_once(self, documents: Sequence[Mapping[str, Any]]) -> bool:
-        """One attempt: true all new, false some were there.
-
-        Raises: _Unclear when it is to be repeated.
-        """
-        try:
-            await self.mongo["tasks"].insert_many([dict(document) for document in documents], ordered=False)
-        except BulkWriteError as error:
-            details = error.details or {}
-            codes = {entry.get("code") for entry in details.get("writeErrors", ())} - {DUPLICATE_KEY}
-            if codes - FAILOVER_CODES:
-                raise
-            if codes or details.get("writeConcernErrors"):
-                raise _Unclear("change of the primary") from error
-            return False
-        except PyMongoError as error:
-            if is_transient(error):
-                raise _Unclear(first_line(error)) from error
-            raise
-        return True
-
     async def standing(self, account: str, workflow: str, references: Sequence[str]) -> dict[str, Standing]:
-        """The tasks that stand under these references."""
+        """Who the references belong to that were ever used. Tasks are looked at first, then tombstones: a task that is
+        deleted meanwhile has its tombstone before it goes (shared.mongo.tombstones)."""
         found: dict[str, Standing] = {}
         for start in range(0, len(references), FIND_BATCH):
             chunk = list(references[start : start + FIND_BATCH])
             query = {"account": account, "workflow": workflow, "reference": {"$in": chunk}}
             async for document in self.mongo["tasks"].find(query, _STANDING):
-                found[document["reference"]] = Standing(document["_id"], document["input_digest"])
+                found[document["reference"]] = Standing(
+                    document["_id"], document["input_digest"], document.get("batch")
+                )
+        rest = [reference for reference in references if reference not in found]
+        for reference, (task, digest) in (await tombstones.standing(self.mongo, account, workflow, rest)).items():
+            found[reference] = Standing(task, digest)
         return found
 
     # what partners ask
 
     async def task(self, account: str, id: str) -> dict[str, Any] | None:
-        """A task of this account."""
-        found: dict[str, Any] | None = await self.mongo["tasks"].find_one({"_id": id, "account": account})
-        return found
+        """A task of this account, in the archive too."""
+        query = {"_id": id, "account": account, "once": None}  # one-off runs are no partner's
+        found: dict[str, Any] | None = await self.mongo["tasks"].find_one(query)
+        return found or await self.mongo["archive_tasks"].find_one(query)
+
+    async def gone(self, account: str, id: str) -> dict[str, Any] | None:
+        """The tombstone of a task of this account that was deleted."""
+        return await tombstones.of_task(self.mongo, account, id)
 
     async def tasks(
         self, account: str, filters: Mapping[str, Any], *, before: tuple[datetime, str] | None, limit: int
     ) -> list[dict[str, Any]]:
         """A page of an account's tasks, newest first. before: created_at and id of the last one of the page before."""
-        query: dict[str, Any] = {"account": account, **filters}
+        query: dict[str, Any] = {"account": account, "once": None, **filters}
         if before is not None:
             at, id = before
             query["$or"] = [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": id}}]
@@ -154,32 +115,40 @@ class CollectorStore:
         found: dict[str, Any] | None = await self.mongo["batches"].find_one({"_id": id, "account": account})
         return found
 
-    async def batch_states(self, batch: str) -> dict[str, int]:
-        """How many of a batch's tasks are in each state."""
-        pipeline: list[dict[str, Any]] = [{"$match": {"batch": batch}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
-        cursor = await self.mongo["tasks"].aggregate(pipeline, maxTimeMS=READ_TIME_MS_MAX)
-        return {document["_id"]: document["n"] async for document in cursor}
+    async def batches(
+        self, account: str, workflow: str | None, *, before: tuple[datetime, str] | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """A page of an account's batches, newest first."""
+        query: dict[str, Any] = {"account": account, **({"workflow": workflow} if workflow is not None else {})}
+        if before is not None:
+            at, id = before
+            query["$or"] = [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": id}}]
+            query["created_at"] = {"$lte": at}
+        cursor = self.mongo["batches"].find(query).sort([("created_at", -1), ("_id", -1)])
+        return list(await cursor.limit(limit).max_time_ms(READ_TIME_MS_MAX).to_list(limit))
 
-    async def evidence_link(self, account: str, id: str) -> dict[str, Any] | None:
-        """What is known about a piece of evidence of this account."""
-        found: dict[str, Any] | None = await self.mongo["evidence_links"].find_one({"_id": id, "account": account})
+    async def batch_states(self, batches: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Of each of these batches: how many of its tasks are in each state."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"batch": {"$in": list(batches)}}},
+            {"$group": {"_id": {"batch": "$batch", "state": "$state"}, "n": {"$sum": 1}}},
+        ]
+        cursor = await self.mongo["tasks"].aggregate(pipeline, maxTimeMS=READ_TIME_MS_MAX)
+        found: dict[str, dict[str, int]] = {}
+        async for document in cursor:
+            found.setdefault(document["_id"]["batch"], {})[document["_id"]["state"]] = document["n"]
+        return found
+
+    async def batch_buried(self, batches: Sequence[str]) -> dict[str, int]:
+        """Of each of these batches: how many of its tasks were deleted."""
+        return await tombstones.of_batches(self.mongo, batches)
+
+    async def evidence_link(self, account: str | None, id: str) -> dict[str, Any] | None:
+        """What is known about a piece of evidence; account: only of this one."""
+        query = {"_id": id} if account is None else {"_id": id, "account": account}
+        found: dict[str, Any] | None = await self.mongo["evidence_links"].find_one(query)
         return found
 
     async def open_evidence(self, sha256: str) -> AsyncIterator[bytes] | None:
         """The bytes of a piece of evidence, in chunks; none when they are not stored."""
-        found = await self.mongo["evidence"].find_one({"_id": sha256}, {"file": 1})
-        if found is None:
-            return None
-        try:
-            stream = await AsyncGridFSBucket(self.mongo.db, bucket_name="blobs").open_download_stream(found["file"])
-        except NoFile:
-            return None
-
-        async def chunks() -> AsyncIterator[bytes]:
-            try:
-                while chunk := await stream.readchunk():
-                    yield chunk
-            finally:
-                await stream.close()
-
-        return chunks()
+        return await blobs.open_evidence(self.mongo, sha256)

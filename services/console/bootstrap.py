@@ -19,7 +19,8 @@ from typing import Any
 
 from services.console.config import ConsoleSettings
 from services.console.core.access import ALL_ACCOUNTS, Role
-from services.console.store.accounts import make_account, make_key, make_partner
+from services.console.store.accounts import make_account, make_partner
+from services.console.store.keys import make_key
 from services.console.store.passwords import hash_password, verify_password
 from services.console.store.users import user_document
 from shared.errors import RegenteError

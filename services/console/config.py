@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.settings import Networks, ServiceSettings
 
 
 class ConsoleSettings(ServiceSettings):
@@ -15,3 +15,6 @@ class ConsoleSettings(ServiceSettings):
     command_wait_s: float = Field(default=3, ge=0, le=30, description="How long an action waits for its outcome.")
     pages: bool = Field(default=True, description="Whether the web pages are served, or the API only.")
     cookie_secure: bool = Field(default=False, description="Set the session cookie for HTTPS only.")
+    delivery_private_allowed: Networks = Field(
+        default="", description="Networks besides public ones that webhooks may reach: 10.1.0.0/16, fd00::/8."
+    )

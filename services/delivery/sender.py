@@ -1,75 +1,97 @@
-"""Posts deliveries that are due.
+"""Hands over deliveries that are due: which endpoint's turn it is, and how many at once.
 
 Called by: main.py. Survives a crash: a delivery is claimed for a time before it is posted; when nobody wrote down how
 it went, it becomes due again and is posted with the same webhook-id and the same bytes. So a partner gets everything
-at least once, and can tell repeats. The check of the address that a name resolves to (no calls into our own network)
-belongs into `_post`, at the connection.
+at least once, and can tell repeats.
+
+Deliveries wait in lanes, one per endpoint. A look finds the lanes in which something is due (not what stands in them),
+and each gets its turn: what its circuit and its limit allow is claimed, and it goes to the end of the line. So an
+endpoint that is slow, or down with a long lane, holds up nobody else. How one attempt goes: attempt.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-import httpx
-
+from services.delivery.attempt import Attempts, Job
+from services.delivery.channels import limit_s
 from services.delivery.config import DeliverySettings
-from services.delivery.core.endpoints import SEAL_PURPOSE
-from services.delivery.core.outcome import Answer, Next, after_attempt, complaint, meaning
-from services.delivery.core.schedule import retry_after_s
-from services.delivery.core.signature import headers
+from services.delivery.core.circuit import Circuit, begin_probe, circuit_of, closed_until, places
+from services.delivery.core.order import first_before
+from services.delivery.core.turns import free_places
 from services.delivery.store import DeliveryStore
-from shared.domain.delivery_state import DeliveryState
+from services.delivery.store_endpoints import EndpointStore
 from shared.obs.clock import monotonic_s, now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
-from shared.obs.metrics import counter, gauge, histogram
-from shared.obs.trace import current, use
-from shared.seal import SealBroken, Sealer
+from shared.obs.metrics import gauge
 
-ANSWER_SIZE_BYTES_MAX = 2048
 CLAIM_GRACE_S = 15.0
 """On top of an attempt's time limit: writing down how it went, also during a change of the database's primary."""
 STOP_S = 6.0
 """What is under way may take this long when the service stops; it is repeated otherwise."""
-ATTEMPTS = counter("delivery_attempts_total", "Attempts to deliver.", ["meaning"])
-DEAD = counter("deliveries_dead_total", "Deliveries given up; a person may replay them.", [])
-SECONDS = histogram("delivery_attempt_seconds", "Time of an attempt.", [])
+BEHIND_S = 30.0
+"""A delivery behind an earlier one of its task is looked at again after this time, if nothing brings it back."""
+CLOSED_LOOK_S = 2.0
+"""A circuit that was seen open is looked at again after this time: another instance, or a person, may close it."""
+ROUNDS_MAX = 5
+"""So often a lane is read on when everything that was read has to wait behind something."""
+READ_AHEAD = 32
+"""Deliveries of a lane that are read at once."""
+READ_KEPT_S = 1.0
+"""So long what was read ahead may be claimed; a claim fails for what another instance took meanwhile."""
 IN_FLIGHT = gauge("delivery_attempts_in_flight", "Attempts under way.", [])
 
 log = get_logger(__name__)
 
 
+@dataclass
+class _Read:
+    """Deliveries of a lane that were read and not begun yet."""
+
+    until: float
+    ready: deque[dict[str, Any]]
+
+
 class Sender:
-    """The loop that posts."""
+    """The loop that gives endpoints their turns."""
 
-    def __init__(self, store: DeliveryStore, sealer: Sealer, settings: DeliverySettings, instance: str) -> None:
+    def __init__(
+        self, store: DeliveryStore, endpoints: EndpointStore, attempts: Attempts, settings: DeliverySettings
+    ) -> None:
         self._store = store
-        self._sealer = sealer
+        self._endpoints = endpoints
+        self._attempts = attempts
         self._settings = settings
-        self._instance = instance
+        self._instance = settings.instance
         self._wake = asyncio.Event()
-        self._busy: Counter[tuple[str, str]] = Counter()
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._line: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
+        """Lanes whose turn will come, with their endpoint where it was just read."""
+        self._busy: Counter[str] = Counter()
+        self._closed: dict[str, float] = {}
+        """Lanes that take nothing, until a moment of the monotonic clock."""
+        self._read: dict[str, _Read] = {}
+        self._look_at = 0.0
+        self._under_way: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
-        self._client: httpx.AsyncClient | None = None
 
-    def wake(self) -> None:
-        """Something may be due."""
+    def wake(self, lane: str | None = None) -> None:
+        """Something may be due in a lane; none: in any."""
+        if lane is None:
+            self._look_at = 0.0
+            self._closed.clear()
+            self._read.clear()
+        else:
+            self._line.setdefault(lane, None)
         self._wake.set()
 
     async def start(self) -> None:
         """Begin to post."""
-        settings = self._settings
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(settings.delivery_timeout_s, connect=settings.delivery_connect_timeout_s),
-            limits=httpx.Limits(max_connections=settings.delivery_concurrent_max * 2, max_keepalive_connections=32),
-            follow_redirects=False,
-            trust_env=False,
-        )
         self._loop = asyncio.create_task(self._run(), name="sender")
 
     async def stop(self) -> None:
@@ -77,166 +99,150 @@ class Sender:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        if self._attempts:
-            _, late = await asyncio.wait(self._attempts, timeout=STOP_S)
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=STOP_S)
             for attempt in late:
                 attempt.cancel()
             if late:
                 await asyncio.gather(*late, return_exceptions=True)
-                await self._store.release_own(self._instance)
-        if self._client is not None:
-            await self._client.aclose()
+                await self._store.release_own(self._instance, now())
 
     async def _run(self) -> None:
-        """Until cancelled: take what is due, as far as there is room; else wait for a wake-up or the next look."""
-        released = False
+        """Until cancelled: look for lanes, give them their turns, wait for a wake-up or the next look."""
+        ready = False
         while True:
             self._wake.clear()
-            taken = 0
             try:
-                if not released:
-                    await self._store.release_own(self._instance)
-                    released = True
-                taken = await self._take()
+                if not ready:
+                    await self._store.adopt()
+                    await self._store.release_own(self._instance, now())
+                    ready = True
+                if monotonic_s() >= self._look_at:
+                    await self._look()
+                await self._serve()
             except Exception as error:
                 log.warning("deliveries can't be looked for; tried again", error=str(error))
-            if taken:
-                continue
+                self._look_at = monotonic_s() + self._settings.delivery_poll_s
             try:
-                await asyncio.wait_for(self._wake.wait(), self._settings.delivery_poll_s)
+                await asyncio.wait_for(self._wake.wait(), max(self._look_at - monotonic_s(), 0.01))
             except TimeoutError:
                 continue
 
-    async def _take(self) -> int:
-        """Claim what is due and begin to post it; how many that were."""
-        room = self._settings.delivery_concurrent_max - len(self._attempts)
-        if room <= 0:
-            return 0
-        most = self._settings.delivery_concurrent_per_endpoint_max
-        busy = [key for key, count in self._busy.items() if count >= most]
-        taken = 0
-        for delivery in await self._store.due(now(), room, busy):
-            key = (delivery["account"], delivery["endpoint"])
-            claim = new_id("claim_")
-            if self._busy[key] >= most:
-                continue
-            for_s = self._settings.delivery_timeout_s + CLAIM_GRACE_S
-            if await self._store.claim(delivery, self._instance, now(), for_s, claim):
-                self._begin(delivery, key, claim)
-                taken += 1
-        return taken
+    async def _look(self) -> None:
+        """Find the lanes in which something is due, and that take something."""
+        self._look_at = monotonic_s() + self._settings.delivery_poll_s
+        self._closed = {lane: until for lane, until in self._closed.items() if until > monotonic_s()}
+        self._read = {lane: read for lane, read in self._read.items() if read.until > monotonic_s()}
+        found = [lane for lane, _ in await self._store.lanes_due(now())]
+        fresh = [lane for lane in found if lane not in self._line and lane not in self._closed]
+        known = await self._endpoints.endpoints_by_id(fresh) if fresh else {}
+        for lane in fresh:
+            self._line[lane] = known.get(lane)
 
-    def _begin(self, delivery: Mapping[str, Any], key: tuple[str, str], claim: str) -> None:
-        self._busy[key] += 1
-        attempt = asyncio.create_task(self._attempt(delivery, claim), name=f"deliver {delivery['_id']}")
-        self._attempts.add(attempt)
-        IN_FLIGHT.set(len(self._attempts))
+    async def _serve(self) -> None:
+        """One turn for each lane that stands in line, as long as there is room."""
+        for _ in range(len(self._line)):
+            if len(self._under_way) >= self._settings.delivery_concurrent_max or not self._line:
+                return
+            lane, endpoint = self._line.popitem(last=False)
+            try:
+                await self._fill(lane, endpoint)
+            except Exception as error:
+                log.warning("a lane can't be served; tried again", endpoint=lane, error=str(error))
+
+    async def _fill(self, lane: str, endpoint: Mapping[str, Any] | None) -> None:
+        """Claim what one endpoint may get now, and begin to post it."""
+        if endpoint is None:
+            account, _, name = lane.partition("/")
+            endpoint = await self._endpoints.endpoint(account, name)
+        circuit = circuit_of((endpoint or {}).get("circuit"))
+        if self._is_closed(lane, circuit):
+            return
+        most = (endpoint or {}).get("concurrency") or self._settings.delivery_concurrent_per_endpoint_max
+        free = free_places(
+            places(circuit, most),
+            busy=self._busy[lane],
+            under_way=len(self._under_way),
+            at_once_max=self._settings.delivery_concurrent_max,
+        )
+        found = await self._ready(lane, free) if free > 0 else []
+        probe = circuit.open
+        if probe and found and not await self._begin_probe(lane, circuit, endpoint or {}):
+            return
+        for delivery in found:
+            self._begin(Job(delivery, endpoint, new_id("claim_"), probe))
+
+    def _is_closed(self, lane: str, circuit: Circuit) -> bool:
+        until = closed_until(circuit)
+        wait_s = (until - now()).total_seconds() if until is not None else 0.0
+        if wait_s <= 0:
+            return False
+        self._closed[lane] = monotonic_s() + min(wait_s, CLOSED_LOOK_S)
+        self._read.pop(lane, None)
+        return True
+
+    async def _begin_probe(self, lane: str, seen: Circuit, endpoint: Mapping[str, Any]) -> bool:
+        """Whether this instance is the one that tries an open circuit now."""
+        for_s = limit_s(self._settings, endpoint) + CLAIM_GRACE_S
+
+        def change(circuit: Circuit) -> Circuit:
+            return begin_probe(circuit, now=now(), for_s=for_s) if circuit == seen else circuit
+
+        return await self._endpoints.change_circuit(lane, change)
+
+    async def _ready(self, lane: str, limit: int) -> list[dict[str, Any]]:
+        """Deliveries of a lane that are due and that wait for no earlier event of their task."""
+        read = self._read.get(lane)
+        if read is None or not read.ready or read.until <= monotonic_s():
+            read = self._read[lane] = _Read(monotonic_s() + READ_KEPT_S, deque(await self._due(lane)))
+        return [read.ready.popleft() for _ in range(min(limit, len(read.ready)))]
+
+    async def _due(self, lane: str) -> list[dict[str, Any]]:
+        """The next ones of a lane; those behind earlier events of their tasks are put off."""
+        for _ in range(ROUNDS_MAX):
+            due = await self._store.due(lane, now(), READ_AHEAD)
+            tasks = {str(delivery["task"]) for delivery in due if delivery.get("task")}
+            live = await self._store.live_of_tasks(lane, tasks) if tasks else []
+            behind = {delivery["_id"] for delivery in due if first_before(delivery, live) is not None}
+            for delivery in due:
+                if delivery["_id"] in behind:
+                    await self._put_behind(lane, delivery)
+            if len(behind) < len(due) or not due:
+                return [delivery for delivery in due if delivery["_id"] not in behind]
+        self.wake(lane)
+        return []
+
+    async def _put_behind(self, lane: str, delivery: Mapping[str, Any]) -> None:
+        """Let a delivery wait for an earlier one; at once again, if that one ended meanwhile."""
+        await self._store.put_behind(delivery, now() + timedelta(seconds=BEHIND_S), new_id("op_"))
+        if first_before(delivery, await self._store.live_of_tasks(lane, [delivery["task"]])) is None:
+            await self._store.bring_forward(delivery["task"], lane, now())
+
+    def _begin(self, job: Job) -> None:
+        """Claim a delivery and post it, in the background."""
+        lane = job.lane
+        self._busy[lane] += 1
+        attempt = asyncio.create_task(self._claim_and_make(job), name=f"deliver {job.delivery['_id']}")
+        self._under_way.add(attempt)
+        IN_FLIGHT.set(len(self._under_way))
 
         def ended(done: asyncio.Task[None]) -> None:
-            self._attempts.discard(done)
-            self._busy[key] -= 1
-            if not self._busy[key]:
-                del self._busy[key]
-            IN_FLIGHT.set(len(self._attempts))
-            self.wake()
+            self._under_way.discard(done)
+            self._busy[lane] -= 1
+            if not self._busy[lane]:
+                del self._busy[lane]
+            IN_FLIGHT.set(len(self._under_way))
+            self.wake(lane)
 
         attempt.add_done_callback(ended)
 
-    async def _attempt(self, delivery: Mapping[str, Any], claim: str) -> None:
-        """One attempt, from the endpoint's address to the note of how it went."""
-        with use(delivery.get("traceparent")):
-            try:
-                await self._deliver(delivery, claim)
-            except Exception as error:
-                log.warning("attempt not written down; it is repeated", delivery=delivery["_id"], error=str(error))
-
-    async def _deliver(self, delivery: Mapping[str, Any], claim: str) -> None:
-        endpoint = await self._store.endpoint(delivery["account"], delivery["endpoint"])
-        obstacle = _obstacle(delivery["endpoint"], endpoint)
-        if endpoint is None or obstacle is not None:
-            following = Next(DeliveryState.DEAD, None, obstacle)
-            await self._note(delivery, claim, None, following)
-            return
-        answer, attempt = await self._post(endpoint, delivery)
-        following = after_attempt(
-            answer,
-            schedule=self._settings.delivery_schedule_s,
-            failed_before=int(delivery.get("failed_since_replay", 0)),
-            now=now(),
-            jitter=random.random(),
-        )
-        ATTEMPTS.labels(meaning(answer).value).inc()
-        if following.disable_endpoint:
-            reason = str(following.reason)
-            await self._store.disable_endpoint(
-                delivery["account"], delivery["endpoint"], endpoint["secrets"], reason, new_id("op_")
-            )
-        await self._note(delivery, claim, attempt, following)
-
-    def _signed(self, endpoint: Mapping[str, Any], delivery: Mapping[str, Any]) -> dict[str, str]:
-        """Headers of an attempt.
-
-        Raises: SealBroken when the secrets were sealed with another master key; ValueError.
-        """
-        aad = str(endpoint["_id"]).encode()
-        opened = [self._sealer.open(SEAL_PURPOSE, bytes(sealed), aad).decode() for sealed in endpoint["secrets"]]
-        return headers(opened, webhook_id=delivery["webhook_id"], at=now(), body=delivery["body"])
-
-    async def _post(self, endpoint: Mapping[str, Any], delivery: Mapping[str, Any]) -> tuple[Answer, dict[str, Any]]:
-        """Post the stored bytes once, and see what comes back."""
-        at, began = now(), monotonic_s()
-        text = ""
+    async def _claim_and_make(self, job: Job) -> None:
+        """One attempt, if nobody else was faster. Never raises but for being cancelled."""
+        for_s = limit_s(self._settings, job.endpoint or {}) + CLAIM_GRACE_S
         try:
-            async with asyncio.timeout(self._settings.delivery_timeout_s):
-                answer, text = await self._exchange(endpoint, delivery)
-        except TimeoutError:
-            answer = Answer(None, f"no answer within {self._settings.delivery_timeout_s:g} s")
-        except SealBroken:
-            answer = Answer(None, "the endpoint's secret can't be opened with this installation's master key")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
-            answer = Answer(None, f"{type(error).__name__}: {error}")
-        duration_s = round(monotonic_s() - began, 3)
-        SECONDS.observe(duration_s)
-        wrong = None if answer.status is not None and 200 <= answer.status < 300 else complaint(answer)
-        return answer, {"at": at, "status": answer.status, "duration_s": duration_s, "error": wrong, "answer": text}
-
-    async def _exchange(self, endpoint: Mapping[str, Any], delivery: Mapping[str, Any]) -> tuple[Answer, str]:
-        assert self._client is not None
-        body = delivery["body"].encode()
-        sent = self._signed(endpoint, delivery)
-        sent["accept-encoding"] = "identity"
-        trace = current()
-        if trace:
-            sent["traceparent"] = trace
-        async with self._client.stream("POST", endpoint["url"], content=body, headers=sent) as response:
-            start = bytearray()
-            async for chunk in response.aiter_raw():
-                start += chunk
-                if len(start) >= ANSWER_SIZE_BYTES_MAX:
-                    break
-            after_s = retry_after_s(response.headers.get("retry-after"), now())
-            text = bytes(start[:ANSWER_SIZE_BYTES_MAX]).decode("utf-8", "replace")
-            return Answer(response.status_code, retry_after_s=after_s), text
-
-    async def _note(
-        self, delivery: Mapping[str, Any], claim: str, attempt: Mapping[str, Any] | None, following: Next
-    ) -> None:
-        noted = await self._store.record(delivery["_id"], claim, attempt, following, new_id("op_"))
-        about = {"delivery": delivery["_id"], "task": delivery["task"], "account": delivery["account"]}
-        if not noted:
-            log.info("attempt ended after its claim; the holder's counts", **about)
-        elif following.state is DeliveryState.DELIVERED:
-            log.info("delivered", **about)
-        else:
-            if following.state is DeliveryState.DEAD:
-                DEAD.inc()
-            log.warning("not delivered", state=following.state.value, reason=following.reason, **about)
-
-
-def _obstacle(name: str, endpoint: Mapping[str, Any] | None) -> str | None:
-    """Why nothing can be posted to an endpoint, or none."""
-    if endpoint is None:
-        return f"endpoint {name} does not exist"
-    if not endpoint.get("enabled", True):
-        return f"endpoint {name} is disabled: {endpoint.get('disabled_reason') or 'by a person'}"
-    return None if endpoint.get("secrets") else f"endpoint {name} has no secret"
+            claimed = await self._store.claim(job.delivery, self._instance, now(), for_s, job.claim)
+        except Exception as error:
+            log.warning("a delivery can't be claimed; it stays due", delivery=job.delivery["_id"], error=str(error))
+            return
+        if claimed:
+            await self._attempts.make(job)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.mail_settings import MailSettings
+from shared.runtime.settings import Networks
 
 
-class ExecutorSettings(ServiceSettings):
+class ExecutorSettings(MailSettings):
     """Settings of services/executor."""
 
     runs_max: int = Field(default=50, ge=1, le=1000, description="Runs in hand at once; each is one subprocess.")
@@ -23,5 +24,15 @@ class ExecutorSettings(ServiceSettings):
     )
     script_turn_s: float = Field(default=5.0, gt=0, le=60, description="Computing time between two host calls.")
     instructions_max: int = Field(default=10_000, ge=1, description="Instructions of one run.")
+    host_calls_max: int = Field(
+        default=200_000, ge=1, description="Calls out of the scripts of one run: also log lines, the time, short waits."
+    )
+    decisions_max: int = Field(default=100, ge=1, description="Questions to people that one run may ask.")
     blob_size_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024, description="Largest piece of evidence.")
     executor_url: str = Field(default="http://127.0.0.1:8003", description="Where robots reach this service.")
+    http_private_allowed: Networks = Field(
+        default="", description="Networks besides public ones that http.request may reach: 10.1.0.0/16, fd00::/8."
+    )
+    http_per_host_max: int = Field(default=8, ge=1, le=1000, description="Requests of scripts to one host at once.")
+    jobs_max: int = Field(default=8, ge=1, le=1000, description="Registered commands that run at once.")
+    job_user: str = Field(default="", description="User that registered commands run as, when the executor is root.")

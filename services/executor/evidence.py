@@ -19,10 +19,11 @@ from gridfs.asynchronous import AsyncGridFSBucket
 
 from shared.contracts.messages import Evidence
 from shared.mongo import Mongo
+from shared.mongo.blobs import BUCKET
+from shared.mongo.files import Files
 from shared.mongo.guarded import insert_once
 from shared.obs.clock import now
 
-BUCKET = "blobs"
 CHUNK_BYTES = 255 * 1024
 ORPHAN_AGE_S = 3600.0
 
@@ -37,13 +38,14 @@ class EvidenceStore:
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
         self._bucket = AsyncGridFSBucket(mongo.db, BUCKET)
+        self._files = Files(mongo)
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, media_type: str, size_bytes_max: int) -> int:
         """Store bytes under their hash, unless they are there already; gives their size.
 
         Raises: BadBlob when they don't hash to `sha256`, or are larger than `size_bytes_max`.
         """
-        found = await self._mongo["evidence"].find_one({"_id": sha256})
+        found = await self._standing(sha256)
         if found is not None:
             return int(found["size_bytes"])
         file_id = ObjectId()
@@ -93,6 +95,34 @@ class EvidenceStore:
         found = self._mongo["evidence_links"].find(query).sort([("run", -1), ("seq", -1)]).limit(100)
         return [shown(document) async for document in found][::-1]
 
+    async def read(self, account: str, proof: str, *, size_bytes_max: int) -> tuple[dict[str, Any], bytes] | None:
+        """A proof of an account with its bytes, by its id or the hash of its bytes, or a file that was handed in, by
+        its id; none when there is no such one.
+
+        Raises: BadBlob when it is larger than `size_bytes_max`.
+        """
+        if proof.startswith("file_"):
+            return await self._file(account, proof, size_bytes_max)
+        by = "_id" if proof.startswith("ev_") else "sha256"
+        query = {by: proof, "account": account, "dropped": False}
+        link = await self._mongo["evidence_links"].find_one(query, sort=[("at", -1)])
+        stored = await self._mongo["evidence"].find_one({"_id": link["sha256"]}) if link else None
+        if link is None or stored is None:
+            return None
+        if stored["size_bytes"] > size_bytes_max:
+            raise BadBlob(f"larger than {size_bytes_max} bytes")
+        stream = await self._bucket.open_download_stream(stored["file"])
+        return shown(link), await stream.read()
+
+    async def _file(self, account: str, id: str, size_bytes_max: int) -> tuple[dict[str, Any], bytes] | None:
+        opened = await self._files.open(account, id)
+        if opened is None:
+            return None
+        document, chunks = opened
+        if document["size_bytes"] > size_bytes_max:
+            raise BadBlob(f"larger than {size_bytes_max} bytes")
+        return shown({**document, "dropped": False}), b"".join([chunk async for chunk in chunks])
+
     async def sweep(self) -> int:
         """Remove files that never became evidence; gives how many."""
         removed = 0
@@ -107,10 +137,20 @@ class EvidenceStore:
                 await self._mongo[f"{BUCKET}.files"].update_one({"_id": file["_id"]}, {"$set": {"checked": now()}})
         return removed
 
+    async def _standing(self, sha256: str) -> dict[str, Any] | None:
+        """Bytes that are there, and stay for long enough to link to them: of bytes that are to be deleted because no
+        link refers to them, the mark is moved first (services/delivery/keeping/evidence.py)."""
+        found: dict[str, Any] | None = await self._mongo["evidence"].find_one({"_id": sha256})
+        if found is None or found.get("unused_since") is None:
+            return found
+        marked = {"_id": sha256, "unused_since": {"$ne": None}}
+        await self._mongo["evidence"].update_one(marked, {"$set": {"unused_since": now()}})
+        return await self._mongo["evidence"].find_one({"_id": sha256})
+
     async def _bytes_of(self, proof: Evidence) -> bool:
         """Store the bytes that came with a proof, or see whether they were PUT before; whether they are there."""
         if proof.data is None:
-            return await self._mongo["evidence"].find_one({"_id": proof.sha256}) is not None
+            return await self._standing(proof.sha256) is not None
         try:
             data = base64.b64decode(proof.data, validate=True)
             await self.put(proof.sha256, _once(data), media_type=proof.media_type, size_bytes_max=8 * 1024 * 1024)

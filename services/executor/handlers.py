@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from services.executor.core.ending import TaskOutcome
+from services.executor.core.reply import answer_document, answer_of
+from services.executor.core.waits import answer_problem
 from services.executor.evidence import EvidenceStore
-from services.executor.journal import reply_document
+from services.executor.pacing_requests import PacingRequests
 from services.executor.recovery import Crew
 from services.executor.robots import Robots
-from services.executor.runner import Hint
 from services.executor.store import ExecutorStore
+from services.executor.store_waits import WaitStore
+from services.executor.tools import Hint
+from services.executor.trial_requests import TrialRequests
 from shared.broker import Delivery
 from shared.contracts.messages import CommandIssued, RunOpened, TaskFinished, WorkerReply
 from shared.contracts.topology import worker_user
@@ -32,12 +36,18 @@ NOTE_CHARS_MAX = 1000
 class Handlers:
     """The executor's handlers."""
 
-    def __init__(self, store: ExecutorStore, evidence: EvidenceStore, crew: Crew, robots: Robots, hint: Hint) -> None:
+    def __init__(
+        self, store: ExecutorStore, waits: WaitStore, evidence: EvidenceStore, crew: Crew, robots: Robots, hint: Hint,
+        trials: TrialRequests, pacing: PacingRequests,
+    ) -> None:  # fmt: skip
         self._store = store
+        self._waits = waits
         self._evidence = evidence
         self._crew = crew
         self._robots = robots
         self._hint = hint
+        self._trials = trials
+        self._pacing = pacing
 
     async def on_handoff(self, message: Any, delivery: Delivery) -> None:
         """A hint on the executors' queue."""
@@ -69,7 +79,9 @@ class Handlers:
         """Do what a command asks, once; then say so on it."""
         work = {
             "run.abort": self._abort, "run.stop": self._stop_after_task, "run.robot_lost": self._robot_lost,
-            "task.cancel": self._cancel, "task.settle": self._settle,
+            "task.cancel": self._cancel, "task.settle": self._settle, "decision.answer": self._answer,
+            "run.replay": self._trials.on_request,
+            "pacing.reset": self._pacing.reset, "pacing.freeze": self._pacing.freeze,
         }.get(command["kind"])  # fmt: skip
         refusal: str | None = f"executors know no {command['kind']}" if work is None else None
         done = True
@@ -88,24 +100,56 @@ class Handlers:
 
     async def _robot_lost(self, command: dict[str, Any]) -> tuple[bool, str | None]:
         reason = str(command["args"].get("reason") or "the robot is gone")[:500]
-        return await self._stop(command, "robot_lost", reason)
+        lost = {key: command["args"][key] for key in ("worker", "epoch") if key in command["args"]}
+        return await self._stop(command, "robot_lost", reason, lost)
 
-    async def _stop(self, command: dict[str, Any], kind: str, reason: str) -> tuple[bool, str | None]:
+    async def _stop(
+        self, command: dict[str, Any], kind: str, reason: str, robot: dict[str, Any] | None = None
+    ) -> tuple[bool, str | None]:
+        """robot: worker and epoch for which this was asked: a run may have given that robot back since."""
         run = command["args"].get("run") or command["target"]
         stop = {"kind": kind, "reason": reason, "by": command["by"], "at": now(), "command": command["_id"]}
-        noted = await self._store.ask_stop(run, stop)
+        noted = await self._store.ask_stop(run, stop, robot)
         found = noted.document if noted.applied else await self._store.run(run)
         if found is None:
             return True, f"there is no run {run}"
         if not noted.applied and found["state"] in RUN_FINAL:
             return True, f"the run is {found['state']} already"
+        if not noted.applied and any(found.get(key) != value for key, value in (robot or {}).items()):
+            return True, "the run has left that robot"
         job = self._crew.job(run)
         if job is not None:
             job.stop(found["abort"] if found.get("abort") else stop)
+        elif kind != "after_task" or (found.get("wait") or {}).get("kind") == "warm":
+            await self._rouse(run)
+        return True, None
+
+    async def _rouse(self, run: str, seq: int | None = None) -> None:
+        """Have a parked run go on at once. seq: of the wait that is over; none: it is to stop."""
+        woken = await self._waits.wake(run, seq)
+        if woken is not None:
+            await self._crew.take(woken)
+
+    async def _answer(self, command: dict[str, Any]) -> tuple[bool, str | None]:
+        """A person answers a script's question."""
+        decision = await self._waits.decision(command["target"])
+        if decision is None:
+            return True, f"there is no question {command['target']}"
+        answer = command["args"].get("answer")
+        problem = answer_problem(decision, answer, now())
+        if problem is not None and decision.get("op") != f"answer/{command['_id']}":
+            return True, problem
+        answered = await self._waits.answer(decision["_id"], str(answer), str(command["by"]), command["_id"])
+        if not answered.applied:
+            return True, "somebody else answered first, or the time for an answer was over"
+        await self._rouse(decision["run"], int(decision["seq"]))
         return True, None
 
     async def _cancel(self, command: dict[str, Any]) -> tuple[bool, str | None]:
-        """Cancelling a running task takes effect at its next instruction; until then the command stays pending."""
+        """Cancelling a running task takes effect at its next instruction; until then the command stays pending.
+
+        With {now: true} its run is aborted for it: the instruction in flight is cut, the run's other tasks go back.
+        """
         task = await self._store.mongo["tasks"].find_one({"_id": command["target"]})
         if task is None:
             return True, f"there is no task {command['target']}"
@@ -120,6 +164,11 @@ class Handlers:
         job = self._crew.job(task["held_by"]["run"])
         if job is not None:
             job.signals.cancelled[task["_id"]] = command["_id"]
+        else:
+            await self._rouse(task["held_by"]["run"])
+        if command["args"].get("now"):
+            reason = f"{command['by']} aborted its task {task['_id']}"
+            await self._stop({**command, "args": {"run": task["held_by"]["run"]}}, "person", reason)
         return False, None
 
     async def _settle(self, command: dict[str, Any]) -> tuple[bool, str | None]:
@@ -170,7 +219,7 @@ class Handlers:
             "run": message.run, "seq": message.seq, "worker": message.worker,
         }  # fmt: skip
         evidence = await self._evidence.keep(message.evidence, link=link)
-        document = reply_document(message, evidence)
+        document = answer_document(answer_of(message), evidence)
         await self._store.late_reply(message.run, message.seq, f"{message.session}-{message.journal.counter}", document)
         log.info(
             "late reply kept with its step",

@@ -32,21 +32,12 @@ from pydantic_monty import (
     __version__,
 )
 
+from services.executor.limits import Limits
 from shared.script.modules import script_modules
 
 FORMAT = f"monty-{'.'.join(__version__.split('.')[:2])}"
 PRINT_CHARS_MAX = 16_000
 """Of what a script prints between two instructions; the rest is dropped and said so."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one script may use."""
-
-    memory_bytes_max: int = 64 * 1024 * 1024
-    turn_s: float = 5.0
-    """Computing time between two host calls."""
-    host_calls_max: int = 100_000
 
 
 @dataclass(frozen=True)
@@ -121,21 +112,22 @@ class Interpreter:
             external_modules=script_modules(objects),
             os_policy={"datetime": "call_host", "sleep": "call_host", "random_start": {"seed": seed}},
         )
-        return Session(checkout, script, source)
+        return Session(checkout, script, source, self._limits)
 
 
 class Session:
     """One script in one subprocess."""
 
-    def __init__(self, checkout: AsyncMontySession, script: str, source: str) -> None:
+    def __init__(self, checkout: AsyncMontySession, script: str, source: str, limits: Limits) -> None:
         self._checkout = checkout
         self._session: AsyncMontySession = checkout
         self._stack = AsyncExitStack()
         self._script = script
         self._source = source.encode()
+        self._limits = limits
         self._snapshot: Any = None
-        self._printed: list[str] = []
-        self._printed_chars = 0
+        self._calls = 0
+        self._printed = _Printed()
 
     async def __aenter__(self) -> Session:
         self._session = await self._stack.enter_async_context(self._checkout)
@@ -144,11 +136,12 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._snapshot = None  # it holds the values of the last call, whoever still holds this session
         await self._stack.aclose()
 
     async def load_source(self) -> Failed | None:
         """Load the script itself: imports are answered, nothing else may happen at its top level."""
-        turn = await self._drive(self._session.feed_start(self._source.decode(), print_callback=self._print))
+        turn = await self._drive(self._session.feed_start(self._source.decode(), print_callback=self._printed.add))
         if isinstance(turn, Failed):
             return turn
         if isinstance(turn, Stopped):
@@ -171,7 +164,7 @@ class Session:
         Raises: SnapshotUnreadable.
         """
         try:
-            self._snapshot = await self._session.load_snapshot(dump, print_callback=self._print)
+            self._snapshot = await self._session.load_snapshot(dump, print_callback=self._printed.add)
         except MontyError as error:
             raise SnapshotUnreadable(str(error)) from error
         return self._turn()
@@ -179,7 +172,7 @@ class Session:
     async def call(self, function: str, name: str, value: dict[str, Any]) -> Turn:
         """Call one of the script's functions with one argument; the first stop or the end."""
         code = f"{function}({name})" if function in self._functions() else "{}"
-        return await self._drive(self._session.feed_start(code, inputs={name: value}, print_callback=self._print))
+        return await self._drive(self._session.feed_start(code, inputs={name: value}, print_callback=self._printed.add))
 
     async def resume(self, value: Any) -> Turn:
         """Go on with the value of the host call."""
@@ -200,21 +193,16 @@ class Session:
 
     def printed(self) -> list[str]:
         """What was printed since the last call, line by line."""
-        lines = "".join(self._printed).splitlines()
-        if self._printed_chars > PRINT_CHARS_MAX:
-            lines.append(f"[{self._printed_chars - PRINT_CHARS_MAX} more characters were dropped]")
-        self._printed, self._printed_chars = [], 0
-        return lines
+        return self._printed.take()
+
+    def calls(self) -> int:
+        """How often the script called out of itself since the last call, imports and unknown names included."""
+        calls, self._calls = self._calls, 0
+        return calls
 
     def _functions(self) -> set[str]:
         text = self._source.decode()
-        return {name for name in ("setup", "execute", "teardown") if f"\ndef {name}(" in f"\n{text}"}
-
-    def _print(self, stream: str, text: str) -> None:
-        room = PRINT_CHARS_MAX - self._printed_chars
-        if room > 0:
-            self._printed.append(text[:room])
-        self._printed_chars += len(text)
+        return {name for name in ("setup", "execute", "keepalive", "teardown") if f"\ndef {name}(" in f"\n{text}"}
 
     async def _drive(self, pending: Any) -> Turn:
         """Wait for the next stop that is the executor's to answer; imports and unknown names are answered here."""
@@ -222,6 +210,7 @@ class Session:
             self._snapshot = await pending
             while True:
                 snapshot = self._snapshot
+                self._calls += 1
                 if isinstance(snapshot, AsyncNameLookupSnapshot):
                     self._snapshot = await snapshot.resume()
                 elif isinstance(snapshot, AsyncFunctionSnapshot) and _is_import(snapshot):
@@ -229,11 +218,12 @@ class Session:
                 else:
                     return self._turn()
         except MontyRuntimeError as error:
-            return _failed(error, self._script)
+            return _failed(error, self._script, self._limits)
         except MontySyntaxError as error:
             return Failed("SCRIPT_ERROR", error.display("type-msg"), None, [])
         except MontyCrashedError as error:
-            return Failed("SCRIPT_LIMIT", f"the interpreter was stopped: {error}", None, [])
+            text = self._limits.said("", str(error)) or f"the interpreter was stopped: {error}"
+            return Failed("SCRIPT_LIMIT", text, None, [])
 
     def _turn(self) -> Turn:
         snapshot = self._snapshot
@@ -253,6 +243,30 @@ class Session:
                 caller=_caller(self._source, line),
             )
         return Failed("SCRIPT_ERROR", "async functions are not supported in scripts", None, [])
+
+
+class _Printed:
+    """What a script prints. It knows no session: Monty's snapshots hold what is called when something is printed, and
+    a cycle through them is one that Python can't collect."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._chars = 0
+
+    def add(self, stream: str, text: str) -> None:
+        """Keep a piece, as far as there is room."""
+        room = PRINT_CHARS_MAX - self._chars
+        if room > 0:
+            self._parts.append(text[:room])
+        self._chars += len(text)
+
+    def take(self) -> list[str]:
+        """The lines so far, once."""
+        lines = "".join(self._parts).splitlines()
+        if self._chars > PRINT_CHARS_MAX:
+            lines.append(f"[{self._chars - PRINT_CHARS_MAX} more characters were dropped]")
+        self._parts, self._chars = [], 0
+        return lines
 
 
 def _caller(source: bytes, line: int | None) -> str | None:
@@ -276,13 +290,13 @@ def _is_import(snapshot: AsyncFunctionSnapshot) -> bool:
     return bool(snapshot.is_os_function) and str(snapshot.function_name).startswith("import")
 
 
-def _failed(error: MontyRuntimeError, script: str) -> Failed:
+def _failed(error: MontyRuntimeError, script: str, limits: Limits) -> Failed:
     inner = error.exception()
-    limit = isinstance(inner, MemoryError | RecursionError) or "limit exceeded" in str(inner)
+    said = limits.said(type(inner).__name__, str(inner))
     frames = [_frame(frame.dict(), script) for frame in error.traceback()]
     own = [frame for frame in frames if frame["file"] == script]
-    message = error.display("type-msg")[:2000]
-    return Failed("SCRIPT_LIMIT" if limit else "SCRIPT_ERROR", message, own[-1]["line"] if own else None, frames[-50:])
+    message = said or error.display("type-msg")[:2000]
+    return Failed("SCRIPT_LIMIT" if said else "SCRIPT_ERROR", message, own[-1]["line"] if own else None, frames[-50:])
 
 
 def _frame(frame: dict[str, Any], script: str) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""The journal of one run in the hands of its executor: the next entry, and what goes into it.
+"""Writes a run's journal, and keeps what belongs into the next entry: the reply that came, log lines, clock answers.
 
-Called by: runner.py and phase.py. Survives a crash: every entry that was added; what is only noted (a reply, log
-lines, clock answers) travels with the next entry, so after a crash it is asked for again. Log lines go out after
-their entry is stored, so a line seen twice means a crash between the two, and none is seen for what never happened.
-"""
+Called by: runner.py, phase.py, performing.py. Survives a crash: the entries. What was only noted is lost with the
+process; that is right, since the instruction it belongs to is asked for again. Change also: core/journal.py, replay.py.
+Its size does not grow with the run: entries are read into `standing` and forgotten."""
 
 from __future__ import annotations
 
@@ -11,20 +10,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.executor.core.args import secret_value
 from services.executor.core.ending import TaskOutcome
-from services.executor.core.journal import Kind, Phase
+from services.executor.core.journal import Kind, Phase, Standing
+from services.executor.core.reply import Answer, answer_document
 from services.executor.evidence import EvidenceStore
 from services.executor.interpreter import FORMAT
 from services.executor.store import ExecutorStore
-from shared.contracts.catalogue import BadCall
-from shared.contracts.messages import ReplyError, ReplyOutcome, WorkerReply
 from shared.obs.clock import monotonic_s, now
 from shared.obs.logs import get_logger
 
 LOG_LINES_MAX = 200
 ANSWERS_MAX = 1000
-RECENT_MAX = 20
 
 log = get_logger("regente.script")
 
@@ -38,15 +34,13 @@ class Journal:
         evidence: EvidenceStore,
         run: dict[str, Any],
         version: Mapping[str, Any],
-        entries: Sequence[dict[str, Any]],
+        standing: Standing,
         *,
         executor: str,
     ) -> None:
         self.run = run
         self.objects: Mapping[str, Mapping[str, Any]] = version["objects"]
-        self.entries: list[dict[str, Any]] = list(entries)
-        self.seq: int = entries[-1]["seq"] if entries else 0
-        self.instructions = sum(entry["kind"] == Kind.INSTRUCTION for entry in entries)
+        self.standing = standing
         self.phase: Phase | None = None
         self.task: str | None = None
         self.attempt: int | None = None
@@ -58,6 +52,7 @@ class Journal:
         self._reply: dict[str, Any] | None = None
         self._logs: list[dict[str, Any]] = []
         self._answers: list[datetime] = []
+        self._calls = 0
         self._since_s = monotonic_s()
 
     async def touch(self) -> None:
@@ -82,7 +77,6 @@ class Journal:
         Raises: StateTooLarge, Superseded.
         """
         sealed = self._store.seal(self.run["_id"], self.seq + 1, dump)
-        self.instructions += 1
         return await self._add(
             Kind.INSTRUCTION, {"instruction": {**instruction, "script": self._script}}, snapshot=sealed
         )
@@ -114,24 +108,15 @@ class Journal:
 
     # notes for the next entry
 
-    async def note_reply(self, reply: WorkerReply) -> None:
+    async def note_reply(self, answer: Answer) -> None:
         """Store a reply's evidence now, and keep the reply for the next entry."""
-        self._reply = reply_document(reply, await self.keep_evidence(reply, self.task))
+        evidence = await self._evidence.keep(answer.proofs, link=self._link(answer)) if answer.proofs else []
+        self._reply = answer_document(answer, evidence)
 
-    async def keep_evidence(self, reply: WorkerReply, task: str | None) -> list[dict[str, Any]]:
-        """Store the proofs that came with a reply, linked to its instruction."""
-        link = {
-            "account": self.run["account"], "workflow": self.run["workflow"], "task": task, "run": reply.run,
-            "seq": reply.seq, "worker": reply.worker,
-        }  # fmt: skip
-        return await self._evidence.keep(reply.evidence, link=link)
-
-    def note_local_error(self, entry: Mapping[str, Any], code: str, message: str) -> None:
-        """An instruction could not even be sent."""
-        error = ReplyError(code=code, message=message[:4000]).model_dump()
-        self._reply = {
-            "seq": entry["seq"], "outcome": ReplyOutcome.ERROR, "value": None, "error": error,
-            "evidence": [], "local": True,
+    def _link(self, answer: Answer) -> dict[str, Any]:
+        return {
+            "account": self.run["account"], "workflow": self.run["workflow"], "task": self.task,
+            "run": self.run["_id"], "seq": answer.seq, "worker": answer.worker or self.run["worker"],
         }  # fmt: skip
 
     def note_log(self, level: str, message: str, fields: Mapping[str, Any], line: int | None) -> None:
@@ -152,35 +137,35 @@ class Journal:
         if len(self._answers) < ANSWERS_MAX:
             self._answers.append(at)
 
+    def note_calls(self, calls: int) -> None:
+        """So many more host calls; they are counted in the run, over all its executors."""
+        self._calls += calls
+
     # what is asked of it
+
+    @property
+    def calls(self) -> int:
+        """Host calls of the run so far."""
+        return self.standing.calls + self._calls
 
     @property
     def elapsed_s(self) -> float:
         """Time spent on the phase in hand, on whichever executors."""
         return monotonic_s() - self._since_s
 
-    async def secret(self, name: str) -> Any:
-        """A document's value for an instruction.
-
-        Raises: BadCall when the account has no such document.
-        """
-        content = await self._store.secret(self.run["account"], name)
-        if content is None:
-            raise BadCall(f"the account has no document {name!r}; store it in the console")
-        return secret_value(content)
-
     @property
     def noted_reply(self) -> dict[str, Any] | None:
         """The reply that travels with the next entry."""
         return self._reply
 
+    @property
+    def seq(self) -> int:
+        """The last seq used."""
+        return self.standing.seq
+
     def recent(self) -> list[dict[str, Any]]:
         """The last instructions and what became of them, oldest first, for a failure's report."""
-        outcomes = {entry["reply"]["seq"]: entry["reply"] for entry in self.entries if entry.get("reply")}
-        if self._reply is not None:
-            outcomes[self._reply["seq"]] = self._reply
-        asked = [entry for entry in self.entries if entry["kind"] == Kind.INSTRUCTION][-RECENT_MAX:]
-        return [_recent(entry, outcomes.get(entry["seq"])) for entry in asked]
+        return self.standing.recent_with(self._reply)
 
     async def _add(self, kind: Kind, fields: Mapping[str, Any], **dumps: bytes | None) -> dict[str, Any]:
         """Insert the next entry with the notes so far.
@@ -189,15 +174,15 @@ class Journal:
         """
         entry: dict[str, Any] = {
             "run": self.run["_id"], "seq": self.seq + 1, "kind": kind,
-            "token": self.run["token"], "epoch": self.run["epoch"],
+            "token": self.run["token"], "epoch": self.run["epoch"], "worker": self.run["worker"],
             "at": now(), "executor": self._executor, "phase": self.phase, "task": self.task, "attempt": self.attempt,
             "elapsed_s": round(self.elapsed_s, 3), "reply": self._reply, "logs": self._logs, "answers": self._answers,
-            "format": FORMAT, **fields,
+            "calls": self.calls, "format": FORMAT, **fields,
         }  # fmt: skip
         await self._store.add_step({**entry, **{name: data for name, data in dumps.items() if data is not None}})
-        self.seq += 1
         self._reply, logs, self._logs, self._answers = None, self._logs, [], []
-        self.entries.append(entry)
+        self._calls = 0
+        self.standing.add(entry)
         self._log_out(logs)
         return entry
 
@@ -211,31 +196,3 @@ class Journal:
         for line in lines:
             fields = {f"script_{key}": value for key, value in line["fields"].items()}
             getattr(log, line["level"])(line["message"], **bound, seq=self.seq, line=line["line"], **fields)
-
-
-def reply_document(reply: WorkerReply, evidence: list[dict[str, Any]]) -> dict[str, Any]:
-    """A reply as the journal holds it: without the bytes of its evidence."""
-    return {
-        "seq": reply.seq,
-        "outcome": reply.outcome,
-        "value": reply.value,
-        "value_too_large": reply.value_too_large,
-        "error": reply.error.model_dump() if reply.error else None,
-        "desktop": reply.desktop,
-        "evidence": evidence,
-        "recent": reply.recent,
-        "duration_s": reply.duration_s,
-        "repeated": reply.repeated,
-    }
-
-
-def _recent(entry: Mapping[str, Any], reply: Mapping[str, Any] | None) -> dict[str, Any]:
-    instruction = entry["instruction"]
-    return {
-        "seq": entry["seq"],
-        "name": instruction["name"],
-        "line": instruction.get("line"),
-        "outcome": reply["outcome"] if reply else None,
-        "error": (reply.get("error") or {}).get("code") if reply else None,
-        "duration_s": reply.get("duration_s") if reply else None,
-    }

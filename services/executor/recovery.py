@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.executor.config import ExecutorSettings
-from services.executor.runner import RunJob, Tools
+from services.executor.runner import RunJob
 from services.executor.store import Superseded
+from services.executor.tools import Tools
 from shared.broker import Broker
 from shared.contracts.messages import RunOpened
 from shared.contracts.topology import presence_queue
@@ -86,7 +87,9 @@ class Crew:
         IN_HAND.set(len(self._works))
 
     async def _work(self, job: RunJob) -> None:
-        """Work on a run to its end. What fails for now is tried again from the journal, as after a crash."""
+        """Work on a run to its end. What fails for now is tried again from the journal, as after a crash; what fails
+        for no reason of the world's is counted on the run, and ends it when it gets no further (runner.py)."""
+        trouble = job.run.get("trouble")
         try:
             await job.work()
             return
@@ -95,10 +98,11 @@ class Crew:
             return
         except TemporaryError as error:
             log.warning("run interrupted, goes on from its journal", run=job.run["_id"], reason=str(error))
-        except Exception:
+        except Exception as error:
             log.exception("run interrupted by a defect, goes on from its journal", run=job.run["_id"])
+            trouble = _trouble(job, error)
         await asyncio.sleep(BROKEN_PAUSE_S)
-        await self._tools.store.park(job.run["_id"], self._tools.executor, job.run["token"])
+        await self._tools.store.park(job.run["_id"], self._tools.executor, job.run["token"], trouble)
 
     # periodic work
 
@@ -163,3 +167,10 @@ class Crew:
         for run, token in held:
             if await self._tools.store.park(run, self._tools.executor, token):
                 await self._tools.hint("run.opened", RunOpened(run=run))
+
+
+def _trouble(job: RunJob, error: Exception) -> dict[str, Any]:
+    """What a run keeps about a failure of this process: where it was, and how often it failed there."""
+    before = job.run.get("trouble") or {}
+    times = int(before.get("times") or 0) + 1 if before.get("mark") == job.mark else 1
+    return {"mark": job.mark, "times": times, "text": f"{type(error).__name__}: {error}"[:300]}

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from services.executor.core.journal import Phase
 from shared.broker import Broker
 from shared.contracts.envelope import Message
 from shared.contracts.messages import BlobTarget, WorkerAbort, WorkerInstruction, WorkerReply, WorkerRunEnded
@@ -23,6 +24,8 @@ RESENT = counter("regente_instructions_resent_total", "Instructions sent again a
 SECONDS = histogram("regente_instruction_seconds", "From sending an instruction to its reply.", ["module"])
 DISCONNECTED_PAUSE_S = 0.3
 BUSY_PAUSE_S = 0.5
+PHASES_TOLD = {Phase.KEEPALIVE: Phase.SETUP}
+"""Robots know setup, task and teardown; to them a session that is kept alive is one that is being prepared."""
 
 
 class Robots:
@@ -43,7 +46,8 @@ class Robots:
         stored = entry["instruction"]
         return WorkerInstruction(
             worker=run["worker"], run=run["_id"], seq=entry["seq"], epoch=run["epoch"], task=entry.get("task"),
-            phase=entry["phase"], name=stored["name"], args=args, effect=stored["effect"], commit=stored["commit"],
+            phase=PHASES_TOLD.get(entry["phase"], entry["phase"]), name=stored["name"], args=args,
+            effect=stored["effect"], commit=stored["commit"],
             timeout_s=stored["timeout_s"], line=stored.get("line"), reply_to=self._executor,
             blobs=BlobTarget(url=self._url, token=blob_token(self._sealer, run["_id"])),
         )  # fmt: skip

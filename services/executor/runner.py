@@ -1,55 +1,48 @@
 """The course of one run: setup, each task from the state that setup left, teardown, end.
 
 Called by: recovery.py (one asyncio task per run in hand). Survives a crash: the journal. `RunJob.work` begins by
-reading where the run stands, so it is the same code for a new run and for one taken over: an outcome that was stored
-but not applied is applied, a phase in hand goes on at its last instruction, and what was never begun begins. Change
-also: core/journal.py, ARCHITECTURE.md (hand-offs)."""
+reading where the run stands, so it is the same code for a new run, for one taken over, and for one that was parked: an
+outcome that was stored but not applied is applied, a phase in hand goes on at its last instruction, and what was never
+begun begins. Change also: core/journal.py, ARCHITECTURE.md (hand-offs)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
-from services.executor.core.ending import EndKind, PhaseEnd, TaskOutcome, given_back, returned_outcome, task_outcome
-from services.executor.core.journal import Kind, Phase, Position, asked_in_task, may_have_acted, read_position
-from services.executor.evidence import EvidenceStore
-from services.executor.interpreter import FORMAT, Interpreter, Session, SnapshotUnreadable
+from services.executor.core.ending import (
+    EndKind,
+    PhaseEnd,
+    RunClose,
+    aborted_by_its_canceller,
+    outcome_of_phase,
+    returned_outcome,
+    task_outcome,
+)
+from services.executor.core.failing import failure
+from services.executor.core.journal import InHand, Phase, Standing, attempt_of, desk_of
+from services.executor.core.warm import WARM_TASKS_MAX, warm_wait
 from services.executor.journal import Journal
-from services.executor.phase import STOP_CODES, PhaseRunner, Signals
-from services.executor.replay import ReplayDiverged, replay
-from services.executor.robots import Robots
-from services.executor.store import ExecutorStore, StateTooLarge
-from shared.contracts.messages import RunFinished, TaskFinished, TaskReturned
-from shared.domain.events import EventKind, Severity, event_document
+from services.executor.outcomes import Outcomes
+from services.executor.performing import Performer, stopped_end
+from services.executor.phase import PhaseRunner
+from services.executor.scripts import Scripts
+from services.executor.signals import DEFECT, PHASE_TIMEOUT, STOP_CODES, Signals
+from services.executor.store import StateTooLarge, Superseded
+from services.executor.tools import Tools
+from services.executor.waiting import Park, Waiting
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
 from shared.domain.run_state import RunEnd, RunState
-from shared.domain.task_state import LOGIN_REJECTED, ReturnReason, TaskState
-from shared.mongo.events import raise_event
+from shared.domain.task_state import LOGIN_REJECTED
 from shared.obs.clock import now
 from shared.obs.logs import get_logger
-from shared.obs.metrics import counter
-from shared.runtime import commands
 
+FAILURE_STEPS = 50
+"""Entries of the journal in which the instruction that failed is looked for."""
 log = get_logger("executor.run")
-OUTCOMES = counter("regente_task_attempts_total", "Attempts at tasks by how they ended.", ["outcome"])
-
-Hint = Callable[[str, Any], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What every run of this executor uses."""
-
-    store: ExecutorStore
-    evidence: EvidenceStore
-    interpreter: Interpreter
-    robots: Robots
-    hint: Hint
-    """Sends a hint by routing key; a failure is not an error."""
-    executor: str
-    instructions_max: int
+DEFECTS_MAX = 5
+"""Failures of the executor itself at one place of a run; then the run is stopped."""
 
 
 class RunJob:
@@ -60,140 +53,203 @@ class RunJob:
         self.signals = Signals(stop=asyncio.get_running_loop().create_future())
         self._tools = tools
         self._before = before
-        self._version: dict[str, Any] = {}
+        self._version: Mapping[str, Any] = {}
         self._settings: Mapping[str, Any] = {}
-        self._base: bytes | None = None
+        self._outcomes = Outcomes(tools, run, self.signals)
         self._log = log.bind(run=run["_id"], worker=run["worker"], account=run["account"])
 
     def stop(self, stop: dict[str, Any]) -> None:
         """Have the run stop at its next host call, or cut the instruction in flight; the first reason counts."""
         if stop["kind"] == "after_task":
             self.signals.after_task = stop
-        elif not self.signals.stop.done():
-            self.signals.stop.set_result(stop)
+        else:
+            self.signals.end(stop)
 
     async def work(self) -> None:
-        """Bring the run to its end.
+        """Bring the run to its end, or to where it has to wait.
 
         Raises: Superseded when another executor goes on with it.
         """
         store = self._tools.store
-        entries = await store.steps(self.run["_id"])
-        position = read_position(entries)
+        standing = await store.standing(self.run["_id"])
+        if standing.token > self.run["token"]:
+            raise Superseded(f"run {self.run['_id']}: its journal went on under token {standing.token}")
         version = await store.version(self.run["version"])
         workflow = await store.workflow(self.run["account"], self.run["workflow"])
         if version is None:
             text = f"version {self.run['version']} does not exist"
-            await self._close(RunState.ABORTED, RunEnd.SCRIPT_BROKEN, text, self.run["tasks"])
+            broken = RunClose(RunState.ABORTED, RunEnd.SCRIPT_BROKEN, text)
+            await self._outcomes.close(broken, self.run["tasks"], None)
             return
         self._version, self._settings = version, (workflow or {}).get("settings", {})
-        self.journal = Journal(store, self._tools.evidence, self.run, version, entries, executor=self._tools.executor)
-        self.phases = PhaseRunner(
-            self.journal, self._tools.robots, self.signals,
-            instruction_s=version["timeouts"]["instruction_s"], instructions_max=self._tools.instructions_max,
-        )  # fmt: skip
+        self.journal = Journal(store, self._tools.evidence, self.run, version, standing, executor=self._tools.executor)
+        self._scripts = Scripts(self._tools.interpreter, store, self.journal, version)
         if self.run.get("abort"):
             self.stop(self.run["abort"])
-        if entries and not position.ended:
-            await self.journal.add_takeover(self._before)
-            self._log.info("run taken over", before=self._before, seq=position.seq, waiting=position.waiting)
-        await self._course(position)
-
-    async def _course(self, position: Position) -> None:
-        """Setup, tasks, teardown, from wherever the run stands."""
-        if position.outcome is not None and position.outcome["phase"] == Phase.TASK:
-            await self._apply(position.outcome)
-        if position.ended:
-            await self._finish(self._last_end())
+        if await self._is_hopeless(standing):
             return
-        if position.aborted is not None:
-            self.stop(dict(position.aborted))
-        lost, end, text, code = position.robot_lost, RunEnd.COMPLETED, "", ""
-        if position.setup_ok is None and not lost:
-            result = await self._setup(position)
+        if standing.seq and standing.end is None:
+            await self.journal.add_takeover(self._before)
+            self._log.info("run goes on", before=self._before, seq=standing.seq, state=self.run["state"])
+        await self._tools.pacing.ready(self.run["account"], self.run["workflow"])
+        try:
+            await self._course(standing)
+        except Park as parked:
+            await self._outcomes.park(parked.wait, self._not_begun())
+
+    @property
+    def mark(self) -> str:
+        """How far the run has come; the same after another try means that the try brought nothing."""
+        return self.journal.standing.mark if hasattr(self, "journal") else ""
+
+    async def _is_hopeless(self, standing: Standing) -> bool:
+        """Whether the executor failed so often at the same place that the run was ended as it is; before that, it is
+        to stop. The scheduler judges the tasks of a run that ended so by its journal."""
+        trouble = self.run.get("trouble") or {}
+        if trouble.get("mark") != standing.mark or trouble["times"] < DEFECTS_MAX:
+            return False
+        text = f"the executor failed {trouble['times']} times at the same place: {trouble['text']}"
+        self.stop({"kind": DEFECT, "reason": text, "by": "executor"})
+        if trouble["times"] < 2 * DEFECTS_MAX or standing.end is not None:
+            return False
+        await self._outcomes.finish(RunClose(RunState.ABORTED, RunEnd.SCRIPT_BROKEN, text), standing.seq)
+        return True
+
+    async def _course(self, standing: Standing) -> None:
+        """Setup, tasks, teardown, from wherever the run stands."""
+        outcome = standing.outcome
+        if outcome is not None and outcome["phase"] == Phase.TASK:
+            await self._outcomes.apply(outcome, standing.begun.get(attempt_of(outcome), 0))
+        if standing.end is not None:
+            await self._outcomes.finish(RunClose.from_document(standing.end), standing.seq)
+            return
+        if standing.aborted is not None:
+            self.stop(dict(standing.aborted))
+        lost, text, code = standing.robot_lost, "", ""
+        if self._gave_back and self.run["state"] == RunState.OPENED:  # it only ends, without another robot
+            await self._outcomes.move(RunState.SETUP)
+        if self._needs_setup(standing) and not lost:
+            result = await self._setup(standing)
             lost, text, code = result.robot_lost, result.message, result.code
-            position = replace(position, phase=None, waiting=None, setup_ok=result.kind is EndKind.RETURNED)
-        if not position.setup_ok:
+        if not standing.setup_ok:
+            error = standing.setup_error
+            text, code = text or str(error.get("message") or ""), code or str(error.get("code") or "")
+            await self._end_task_aside(standing, text)
             end = RunEnd.SETUP_FAILED
-            text, code = (text, code) if code else self._setup_failure()
-        elif not lost and not position.torn_down and position.phase is not Phase.TEARDOWN:
-            lost, text, code = await self._tasks(position)
-            end = RunEnd.STOPPED if code and self._not_begun() else end
-        if not lost and not position.torn_down:
-            lost = await self._teardown(position)
+        else:
+            end = RunEnd.COMPLETED
+            leaving = self.run["state"] == RunState.TEARDOWN  # decided before, though nothing of it may stand yet
+            if not lost and not standing.torn_down and not leaving:
+                lost, text, code = await self._work_off(standing)
+                end = RunEnd.STOPPED if code and self._not_begun() else end
+        if not lost and not standing.torn_down:
+            lost = await self._teardown(standing) if self._has_desk(standing) else await self._nothing_to_tear_down()
         await self._wind_up(end, text, code, lost=lost)
+
+    def _needs_setup(self, standing: Standing) -> bool:
+        """Whether setup was never made, or was made for a robot that the run has given back since."""
+        if _is_in(standing, Phase.SETUP) or standing.setup_ok is None:
+            return True
+        return not self._gave_back and standing.setup_desk != desk_of(self.run)
+
+    @property
+    def _gave_back(self) -> bool:
+        """Whether it gave its robot back, and has no other one."""
+        return self.run.get("worker") is None and self.run["epoch"] != 0
+
+    async def _nothing_to_tear_down(self) -> bool:
+        """Its robot was given back, or never set up: it only ends. False: no robot was lost."""
+        await self._outcomes.move(RunState.TEARDOWN)
+        return False
+
+    def _has_desk(self, standing: Standing) -> bool:
+        """Whether there is something that teardown could close: not where the robot was given back."""
+        if self.run.get("worker") is None:
+            return self.run["epoch"] == 0
+        return standing.setup_desk == desk_of(self.run)
 
     async def _wind_up(self, end: RunEnd, text: str, code: str, *, lost: bool) -> None:
         """Say why the run ends, and close it."""
         stop = self.signals.stop.result() if self.signals.stop.done() else None
+        if stop is not None and stop["kind"] == PHASE_TIMEOUT:
+            stop = None
         if lost and (stop is None or stop["kind"] != "person"):
             end = RunEnd.ROBOT_LOST
         elif stop is not None:
             end = RunEnd.ABORTED
-        elif self.signals.after_task is not None and self._not_begun():
+        elif self.signals.after_task is not None and (self._not_begun() or self.run.get("warm")):
             end = RunEnd.STOPPED
+        elif self.journal.standing.warm_lost and end is RunEnd.COMPLETED:
+            end = RunEnd.WARM_LOST
         early = end in (RunEnd.ROBOT_LOST, RunEnd.ABORTED)
-        await self._close(
-            RunState.ABORTED if early else RunState.FINISHED,
-            end,
-            str(stop["reason"]) if stop else text,
-            self._not_begun(),
-            code="" if stop else code,
-        )
+        state = RunState.ABORTED if early else RunState.FINISHED
+        closed = RunClose(state, end, str(stop["reason"]) if stop else text, "" if stop else code)
+        await self._outcomes.close(closed, self._not_begun(), self.journal)
 
     def _not_begun(self) -> list[dict[str, Any]]:
-        done = {
-            entry["task"]
-            for entry in self.journal.entries
-            if entry["kind"] == Kind.OUTCOME and entry["phase"] == Phase.TASK
-        }
-        return [item for item in self.run["tasks"] if item["task"] not in done]
+        """Tasks without an outcome, but for the one in hand."""
+        standing = self.journal.standing
+        hands = [(hand.task, hand.attempt) for hand in (standing.hand, standing.aside) if hand is not None]
+        gone = {*standing.done, *hands}
+        return [item for item in self.run["tasks"] if attempt_of(item) not in gone]
 
     # phases
 
-    async def _setup(self, position: Position) -> PhaseEnd:
-        await self._move(RunState.SETUP)
-        resumed = position if position.phase is Phase.SETUP else None
-        result = await self._phase(Phase.SETUP, self._group(), None, None, resumed)
-        session = self._base if result.kind is EndKind.RETURNED else None
+    async def _setup(self, standing: Standing) -> PhaseEnd:
+        await self._outcomes.move(RunState.SETUP)
+        hand = standing.hand if _is_in(standing, Phase.SETUP) else None
+        result = await self._timed(Phase.SETUP, self.signals, hand)
+        again = standing.aside is not None
+        session = self._scripts.base if result.kind is EndKind.RETURNED and not again else None
+        outcome = outcome_of_phase(result)
+        if outcome.error is not None:
+            outcome.error.update(await self._failure(outcome.error, standing.phase_seq), recent=self.journal.recent())
         try:
-            await self.journal.add_outcome(_phase_outcome(result), session, robot_lost=result.robot_lost)
+            await self.journal.add_outcome(outcome, session, robot_lost=result.robot_lost)
         except StateTooLarge as error:
             result = PhaseEnd(EndKind.SYSTEM, code="SCRIPT_LIMIT", message=str(error))
-            await self.journal.add_outcome(_phase_outcome(result))
+            await self.journal.add_outcome(outcome_of_phase(result))
         if result.kind is not EndKind.RETURNED:
             self._log.warning("setup failed", code=result.code, message=result.message, line=result.line)
         return result
 
-    def _setup_failure(self) -> tuple[str, str]:
-        """Why setup failed, as the journal has it: text and code."""
-        for entry in reversed(self.journal.entries):
-            if entry["kind"] == Kind.OUTCOME and entry["phase"] == Phase.SETUP:
-                error = entry["outcome"].get("error") or {}
-                return str(error.get("message") or ""), str(error.get("code") or "")
-        return "", ""
+    async def _work_off(self, standing: Standing) -> tuple[bool, str, str]:
+        """Every task that has no outcome yet, then, in a warm run, a wait for more.
 
-    async def _tasks(self, position: Position) -> tuple[bool, str, str]:
-        """Every task that has no outcome yet; (robot lost, why the run stops early, code of that)."""
-        await self._move(RunState.EXECUTING)
+        Returns: whether the robot was lost, why the run stops early, code of that. Raises: Park.
+        """
+        if _is_in(standing, Phase.KEEPALIVE) or self._keep_alive_is_due():
+            lost = await self._keep_alive(standing)
+            if lost or standing.warm_lost:
+                return lost, "the session could not be kept alive", ""
+        result = await self._tasks(standing)
+        stops = self.signals.stop.done() or self.signals.after_task is not None
+        if self.run.get("warm") and not any(result) and not stops and len(standing.done) < WARM_TASKS_MAX:
+            raise Park(warm_wait(self._scripts.scenario, standing.seq, now()))
+        return result
+
+    async def _tasks(self, standing: Standing) -> tuple[bool, str, str]:
+        await self._outcomes.move(RunState.EXECUTING, wait=None)
         for item in self.run["tasks"]:
-            if item["task"] in position.done:
+            if attempt_of(item) in standing.done:
                 continue
-            if self.signals.stop.done():
+            in_hand = standing.hand is not None and (standing.hand.task, standing.hand.attempt) == attempt_of(item)
+            if standing.login_rejected is not None and not in_hand:
+                break  # the next task would try the same log-in
+            if self.signals.stop.done() and not in_hand:
                 stop = self.signals.stop.result()
                 return stop["kind"] == "robot_lost", str(stop["reason"]), ""
-            if self.signals.after_task is not None:
+            if self.signals.after_task is not None and not in_hand:
                 return False, str(self.signals.after_task["reason"]), ""
-            resumed = position if position.phase is Phase.TASK and position.task == item["task"] else None
-            result = await self._task(item, resumed)
+            result = await self._task(item, standing.hand if in_hand else None)
             if result is not None and result.robot_lost:
                 return True, result.message, ""
-            if result is not None and result.code == LOGIN_REJECTED:
-                return False, result.message, result.code  # the next task would try the same log-in
+        if standing.login_rejected is not None:
+            return False, standing.login_rejected, LOGIN_REJECTED
         return False, "", ""
 
-    async def _task(self, item: Mapping[str, Any], position: Position | None) -> PhaseEnd | None:
-        """One attempt at one task; None when the run holds the task no more."""
+    async def _task(self, item: Mapping[str, Any], hand: InHand | None) -> PhaseEnd | None:
+        """One attempt at one task; None when the run holds the task no more. Raises: Park."""
         task, attempt = item["task"], item["attempt"]
         held_by = {"run": self.run["_id"], "attempt": attempt}
         document = await self._tools.store.start_task(task, held_by, self.journal.seq + 1)
@@ -202,217 +258,105 @@ class RunJob:
             return None
         if document.get("cancel"):
             self.signals.cancelled[task] = document["cancel"]["command"]
-        await self._tools.store.note_task(self.run, task, "running", None)
-        timer = self._timer(position.elapsed_s if position else 0.0)
+        await self._tools.store.note_task(self.run, task, "running", None, attempt=attempt)
+        timer = self._timer(hand.elapsed_s if hand else 0.0)
         try:
-            result = await self._phase(Phase.TASK, document["input"], task, attempt, position)
+            result = await self._scripts.run(
+                self._phases(self.signals), Phase.TASK, document["input"], task=task, attempt=attempt, hand=hand
+            )
         finally:
             timer.cancel()
-        asked = asked_in_task([*self.journal.entries, self._noted(task, attempt)], task, attempt)
-        outcome = task_outcome(result, policy=self._policy(), attempt=attempt, may_have_acted=may_have_acted(asked))
-        if result.robot_lost and all(one.answered == "refused" for one in asked):
-            outcome = returned_outcome(f"robot lost before it began: {result.message}")
-        if result.code == STOP_CODES["task_timeout"]:
-            await self._tell_timeout(task, attempt, result.message)
-        if outcome.error is not None:
-            outcome.error["recent"] = self.journal.recent()
-        entry = await self.journal.add_outcome(outcome, robot_lost=result.robot_lost)
-        await self._apply(entry)
-        self._log.info("task ended", task=task, state=outcome.state, code=result.code, message=result.message[:200])
+        await self._end_task(task, attempt, result)
         return result
 
-    async def _tell_timeout(self, task: str, attempt: int, text: str) -> None:
-        event = event_document(
-            EventKind.TASK_TIMED_OUT, service="executor", severity=Severity.WARNING, target=task, text=text,
-            account=self.run["account"], id=f"task_timed_out/{task}/{attempt}", at=now(),
-            facts={"run": self.run["_id"], "workflow": self.run["workflow"], "worker": self.run["worker"]},
-        )  # fmt: skip
-        await raise_event(self._tools.store.mongo, event)
+    async def _end_task(self, task: str, attempt: int, result: PhaseEnd) -> None:
+        """Store what became of the task in hand, then bring it to the task."""
+        standing, noted = self.journal.standing, self.journal.noted_reply
+        acted = standing.may_have_acted(noted)
+        ended = aborted_by_its_canceller(result, cancelled=task in self.signals.cancelled, may_have_acted=acted)
+        outcome = task_outcome(ended, policy=self._policy(), attempt=attempt, may_have_acted=acted)
+        if result.robot_lost and standing.refused_only(noted):
+            outcome = returned_outcome(f"robot lost before it began: {result.message}")
+        if result.code == STOP_CODES["task_timeout"]:
+            await self._outcomes.tell_timeout(task, attempt, result.message)
+        begun = standing.begun.get((task, attempt), 0)
+        if outcome.error is not None:
+            outcome.error.update(await self._failure(outcome.error, begun), recent=self.journal.recent())
+        entry = await self.journal.add_outcome(outcome, robot_lost=result.robot_lost)
+        await self._outcomes.apply(entry, begun)
+        self._log.info("task ended", task=task, state=outcome.state, code=result.code, message=result.message[:200])
 
-    async def _teardown(self, position: Position) -> bool:
-        """Close what setup opened; true when the robot was lost. A failure here changes no task's outcome."""
-        await self._move(RunState.TEARDOWN)
+    async def _failure(self, error: Mapping[str, Any], first: int) -> dict[str, Any]:
+        """What is kept with a failure besides its text: which instruction failed, and what the robot saw.
+
+        first: seq at which the phase began.
+        """
+        since = max(first, self.journal.seq - FAILURE_STEPS)
+        entries = await self._tools.store.steps_since(self.run["_id"], since)
+        return failure(error, entries, self.journal.noted_reply)
+
+    async def _end_task_aside(self, standing: Standing, text: str) -> None:
+        """The task that gave its robot back can't go on: the new robot could not be set up for it."""
+        hand = standing.hand
+        if hand is None or hand.phase is not Phase.TASK or hand.task is None or hand.attempt is None:
+            return
+        self.journal.enter(Phase.TASK, hand.task, hand.attempt, elapsed_s=hand.elapsed_s)
+        failed = PhaseEnd(EndKind.SYSTEM, code="SETUP_FAILED", message=f"setup failed on its new robot: {text}")
         if self.signals.stop.done():
-            self.phases = PhaseRunner(
-                self.journal, self._tools.robots, Signals(stop=asyncio.get_running_loop().create_future()),
-                instruction_s=self._version["timeouts"]["instruction_s"], instructions_max=self._tools.instructions_max,
-            )  # fmt: skip
-        resumed = position if position.phase is Phase.TEARDOWN else None
-        result = await self._phase(Phase.TEARDOWN, self._group(), None, None, resumed)
-        await self.journal.add_outcome(_phase_outcome(result), robot_lost=result.robot_lost)
+            failed = stopped_end(self.signals)
+        await self._end_task(hand.task, hand.attempt, failed)
+
+    async def _keep_alive(self, standing: Standing) -> bool:
+        """Have the script keep its session alive; true when the robot was lost."""
+        await self._outcomes.move(RunState.EXECUTING, wait=None)
+        hand = standing.hand if _is_in(standing, Phase.KEEPALIVE) else None
+        result = await self._timed(Phase.KEEPALIVE, self.signals, hand)
+        await self.journal.add_outcome(outcome_of_phase(result), robot_lost=result.robot_lost)
+        if result.kind is not EndKind.RETURNED:
+            self._log.warning("keep-alive failed", code=result.code, message=result.message, line=result.line)
+        return result.robot_lost
+
+    def _keep_alive_is_due(self) -> bool:
+        wait = self.run.get("wait") or {}
+        stops = self.signals.stop.done() or self.signals.after_task is not None
+        return wait.get("kind") == "warm" and wait["due_at"] <= now() and not stops
+
+    async def _teardown(self, standing: Standing) -> bool:
+        """Close what setup opened; true when the robot was lost. A failure here changes no task's outcome."""
+        await self._outcomes.move(RunState.TEARDOWN)
+        signals = self.signals
+        if signals.stop.done():
+            signals = Signals(stop=asyncio.get_running_loop().create_future())
+        hand = standing.hand if _is_in(standing, Phase.TEARDOWN) else None
+        result = await self._timed(Phase.TEARDOWN, signals, hand)
+        await self.journal.add_outcome(outcome_of_phase(result), robot_lost=result.robot_lost)
         if result.kind is not EndKind.RETURNED:
             self._log.warning("teardown failed", code=result.code, message=result.message, line=result.line)
         return result.robot_lost
 
-    async def _phase(
-        self, phase: Phase, argument: dict[str, Any], task: str | None, attempt: int | None, position: Position | None
-    ) -> PhaseEnd:
-        """Run a phase from its beginning, or from the instruction that `position` waits for."""
-        script = self._script()
-        opened = self._tools.interpreter.session(
-            script=script,
-            source=self._version["files"][script],
-            objects=self._version["objects"],
-            seed=self.run["seed"],
-        )
-        waiting = position.waiting if position else None
-        async with opened as session:
-            if waiting is None:
-                if position is None:
-                    await self.journal.begin(phase, task, attempt)
-                else:
-                    self.journal.enter(phase, task, attempt, elapsed_s=position.elapsed_s)
-                result = await self._begin(session, phase, argument)
-            else:
-                assert position is not None
-                self.journal.enter(phase, task, attempt, elapsed_s=position.elapsed_s)
-                result = await self._go_on(session, phase, argument, waiting)
-            if phase is Phase.SETUP and result.kind is EndKind.RETURNED:
-                self._base = await session.dump_state()
-        return result
-
-    async def _begin(self, session: Session, phase: Phase, argument: dict[str, Any]) -> PhaseEnd:
-        broken = await self._prepare(session, phase)
-        if broken is not None:
-            return broken
-        return await self.phases.drive(session, await session.call(*_call(phase), argument))
-
-    async def _go_on(self, session: Session, phase: Phase, argument: dict[str, Any], waiting: int) -> PhaseEnd:
-        """Back to the stop at the instruction that waits; by its snapshot, or by playing the phase again."""
-        entry = next(entry for entry in self.journal.entries if entry["seq"] == waiting)
-        try:
-            dump = await self._tools.store.dump(self.run["_id"], waiting, "snapshot")
-            if dump is None or entry.get("format") != FORMAT:
-                raise SnapshotUnreadable("missing, not authentic, or of another interpreter")
-            await session.load_stop(dump)
-        except SnapshotUnreadable as error:
-            self._log.warning("snapshot unreadable, replaying the phase", seq=waiting, reason=str(error))
-            broken = await self._replay(session, phase, argument)
-            if broken is not None:
-                return broken
-        return await self.phases.go_on(session, entry)
-
-    async def _replay(self, session: Session, phase: Phase, argument: dict[str, Any]) -> PhaseEnd | None:
-        broken = await self._prepare(session, phase)
-        if broken is not None:
-            return broken
-        entries = self.journal.entries
-        first = max(i for i, entry in enumerate(entries) if entry["kind"] == Kind.PHASE)
-        try:
-            await replay(
-                session,
-                await session.call(*_call(phase), argument),
-                entries[first:],
-                self._version["timeouts"]["instruction_s"],
-            )
-        except ReplayDiverged as error:
-            return PhaseEnd(EndKind.SYSTEM, code="REPLAY_DIVERGED", message=str(error))
-        return None
-
-    async def _prepare(self, session: Session, phase: Phase) -> PhaseEnd | None:
-        """Load the script for setup, or the state that setup left for everything after it."""
-        if phase is not Phase.SETUP and self._base is None:
-            self._base = await self._stored_base()
-        if phase is not Phase.SETUP and self._base is not None:
-            try:
-                await session.load_state(self._base)
-                return None
-            except SnapshotUnreadable as error:
-                return PhaseEnd(EndKind.SYSTEM, code="SESSION_UNREADABLE", message=str(error))
-        failed = await session.load_source()
-        if failed is None:
-            return None
-        return PhaseEnd(
-            EndKind.SYSTEM, code=failed.code, message=failed.message, line=failed.line, traceback=failed.traceback
-        )
-
-    async def _stored_base(self) -> bytes | None:
-        for entry in reversed(self.journal.entries):
-            if entry["kind"] == Kind.OUTCOME and entry["phase"] == Phase.SETUP:
-                return await self._tools.store.dump(self.run["_id"], entry["seq"], "session")
-        return None
-
-    # what is written besides the journal
-
-    async def _apply(self, entry: Mapping[str, Any]) -> None:
-        """Bring a stored outcome to its task, once, and tell whoever goes on with it."""
-        outcome = TaskOutcome(**entry["outcome"])
-        task = entry["task"]
-        begun = [e["seq"] for e in self.journal.entries if e["kind"] == Kind.PHASE and e["task"] == task]
-        evidence = await self._tools.evidence.of_task(self.run["_id"], task, begun[-1] if begun else 0)
-        held_by = {"run": self.run["_id"], "attempt": entry["attempt"]}
-        applied = await self._tools.store.end_task(task, held_by, entry["seq"], outcome, evidence)
-        if applied:
-            OUTCOMES.labels(str(outcome.state)).inc()
-            await self._cancelled(task, str(outcome.state))
-        returned = outcome.state == ReturnReason.NOT_STARTED
-        failure = outcome.error if outcome.state != TaskState.SUCCEEDED and not returned else None
-        await self._tools.store.note_task(
-            self.run, task, "returned" if returned else "ended", str(outcome.state), failure=failure
-        )
-        await self._tell(task, str(outcome.state))
-
-    async def _cancelled(self, task: str, state: str) -> None:
-        """Tell whoever asked for a cancellation what came of it."""
-        command = self.signals.cancelled.pop(task, None)
-        if command is None:
-            return
-        if state == TaskState.CANCELLED:
-            await commands.finish(self._tools.store.mongo, command, "done")
-        elif state not in tuple(ReturnReason):
-            await commands.finish(self._tools.store.mongo, command, "refused", f"the task ended first: {state}")
-
-    async def _tell(self, task: str, state: str) -> None:
-        if state in tuple(ReturnReason):
-            await self._tools.hint("task.returned", TaskReturned(task=task, run=self.run["_id"]))
-        else:
-            await self._tools.hint("task.finished", TaskFinished(task=task, event=state))
-
-    async def _close(
-        self, state: RunState, end: RunEnd, text: str, left: list[dict[str, Any]], *, code: str = ""
-    ) -> None:
-        """Give back the tasks that were not begun, end the journal, and hand the run to the scheduler."""
-        ended = {"state": state, "reason": end, "text": text[:1000], "code": code}
-        await self._give_back(end, text, left)
-        if hasattr(self, "journal"):
-            if self.signals.stop.done():
-                await self.journal.add_abort(self.signals.stop.result())
-            await self.journal.add_end(ended)
-        await self._finish(ended)
-
-    async def _give_back(self, end: RunEnd, text: str, left: list[dict[str, Any]]) -> None:
-        """The tasks that were not begun go back as they were; after repeated failures of setup a person looks at
-        them."""
-        tasks = await self._tools.store.tasks([item["task"] for item in left])
-        for item in left:
-            failures = int(tasks.get(item["task"], {}).get("setup_failures", 0))
-            outcome = given_back(end, text, setup_failures=failures)
-            held_by = {"run": self.run["_id"], "attempt": item["attempt"]}
-            if await self._tools.store.end_task(item["task"], held_by, 0, outcome, []):
-                await self._tools.store.note_task(self.run, item["task"], "returned", str(outcome.state))
-                await self._tell(item["task"], str(outcome.state))
-
-    async def _finish(self, ended: Mapping[str, Any]) -> None:
-        pending = {"to": "scheduler", "what": "finished", "since": now(), "due_at": now(), "claims": 0}
-        fields = {
-            "end": {key: ended.get(key, "") for key in ("reason", "text", "code")}, "finished_at": now(),
-            "pending": pending, "executor": None, "trim": True,
-            "last_seq": self.journal.seq if hasattr(self, "journal") else 0,
-        }  # fmt: skip
-        await self._tools.store.move_run(self.run, self.run["token"], RunState(ended["state"]), fields)
-        self._log.info("run ended", state=str(ended["state"]), reason=str(ended["reason"]), text=ended["text"])
-        await self._tools.robots.run_ended(self.run)
-        await self._tools.hint("run.finished", RunFinished(run=self.run["_id"], worker=self.run["worker"]))
-        await self._tools.store.trim(self.run["_id"])
-
-    async def _move(self, state: RunState) -> None:
-        if self.run["state"] == state:
-            return
-        fields = {"started_at": now()} if state is RunState.SETUP else {}
-        await self._tools.store.move_run(self.run, self.run["token"], state, fields)
-        self.run["state"] = state
-
     # small things
+
+    async def _timed(self, phase: Phase, signals: Signals, hand: InHand | None) -> PhaseEnd:
+        """Run setup, a keep-alive or teardown, for as long as a task may take. Raises: Park, Superseded."""
+        limit_s = float(self._version["timeouts"]["task_s"])
+        stop = {"kind": PHASE_TIMEOUT, "reason": f"{phase} took longer than {limit_s:.0f} s", "by": "executor"}
+        left_s = max(0.0, limit_s - (hand.elapsed_s if hand else 0.0))
+        timer = asyncio.get_running_loop().call_later(left_s, signals.end, stop)
+        try:
+            return await self._scripts.run(self._phases(signals), phase, self._group(), hand=hand)
+        finally:
+            timer.cancel()
+
+    def _phases(self, signals: Signals) -> PhaseRunner:
+        """What drives a phase. signals: the run's own; teardown has others once the run was stopped."""
+        tools = self._tools
+        waiting = Waiting(self.journal, tools.waits, tools.hint)
+        performer = Performer(self.journal, waiting, tools)
+        return PhaseRunner(
+            self.journal, performer, signals,
+            instruction_s=float(self._version["timeouts"]["instruction_s"]),
+            limits=self._tools.limits,
+        )  # fmt: skip
 
     def _timer(self, elapsed_s: float) -> asyncio.TimerHandle:
         """Stops the run when the task in hand has had its time."""
@@ -429,39 +373,10 @@ class RunJob:
             in_doubt=InDoubtPolicy(retry.get("in_doubt", "hold")),
         )
 
-    def _script(self) -> str:
-        """The file of the run's scenario."""
-        scenarios = self._version["scenarios"]
-        named = [one for one in scenarios if one["name"] == self.run["scenario"]]
-        return str((named or scenarios)[0]["script"])
-
     def _group(self) -> dict[str, Any]:
         """What setup and teardown see: the values that the run's tasks share, never those of one task."""
         return dict(self.run.get("group") or {})
 
-    def _noted(self, task: str, attempt: int) -> dict[str, Any]:
-        """The reply that has not been stored yet, as if it were an entry."""
-        return {"kind": "noted", "task": task, "attempt": attempt, "reply": self.journal.noted_reply}
 
-    def _last_end(self) -> Mapping[str, Any]:
-        end: Mapping[str, Any] = self.journal.entries[-1]["end"]
-        return end
-
-
-def _call(phase: Phase) -> tuple[str, str]:
-    """Function and name of its argument."""
-    return ("execute", "task") if phase is Phase.TASK else (phase.value, "group")
-
-
-def _phase_outcome(result: PhaseEnd) -> TaskOutcome:
-    """Outcome of setup or teardown, in the shape that a task's has."""
-    if result.kind is EndKind.RETURNED:
-        return TaskOutcome("succeeded")
-    error = {
-        "kind": result.kind,
-        "code": result.code,
-        "message": result.message,
-        "line": result.line,
-        "traceback": result.traceback,
-    }
-    return TaskOutcome("failed", error=error)
+def _is_in(standing: Standing, phase: Phase) -> bool:
+    return standing.hand is not None and standing.hand.phase is phase

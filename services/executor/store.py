@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.executor.core.ending import TaskOutcome
+from services.executor.core.journal import Standing
 from shared.domain.run_state import LIVE, RUN, RunState
 from shared.domain.task_state import TASK, ReturnReason, TaskState
 from shared.mongo import Mongo
@@ -23,6 +24,7 @@ from shared.seal import SealBroken, Sealer
 OWNER = "executor"
 SNAPSHOT_SIZE_BYTES_MAX = 1024 * 1024
 HISTORY_MAX = 50
+WITHOUT_DUMPS = {"snapshot": 0, "session": 0}
 
 
 class StateTooLarge(Exception):
@@ -66,10 +68,11 @@ class ExecutorStore:
         )
         return done.document if done.applied else None
 
-    async def park(self, run: str, executor: str, token: int) -> bool:
-        """Give a run back to whoever comes next (this process is leaving)."""
+    async def park(self, run: str, executor: str, token: int, trouble: Mapping[str, Any] | None = None) -> bool:
+        """Give a run back to whoever comes next (this process is leaving, or failed). trouble: kept on the run."""
         pending = {"to": OWNER, "what": "opened", "since": now(), "due_at": now(), "claims": 0}
-        update = {"$set": {"executor": None, "pending": pending}}
+        fields = {"executor": None, "pending": pending}
+        update = {"$set": fields if trouble is None else {**fields, "trouble": dict(trouble)}}
         expect = {"executor": executor, "token": token}
         return (await guarded_update(self.mongo["runs"], run, expect, update, op=f"park/{executor}/{token}")).applied
 
@@ -91,23 +94,24 @@ class ExecutorStore:
 
     async def note_task(
         self, run: Mapping[str, Any], task: str, state: str, outcome: str | None,
-        *, failure: Mapping[str, Any] | None = None,
+        *, failure: Mapping[str, Any] | None = None, attempt: int | None = None,
     ) -> None:  # fmt: skip
         """Show on the run how one of its tasks stands (the truth about a task is its own document).
 
-        failure: {kind, code} of an attempt that failed; the scheduler judges robot and workflow by it. Raises:
-        Superseded when the token isn't the run's any more.
+        failure: {kind, code} of an attempt that failed; the scheduler judges robot and workflow by it. attempt: which
+        one, where a run may have the same task twice. Raises: Superseded when the token isn't the run's any more.
         """
         fields: dict[str, Any] = {"tasks.$.state": state, "tasks.$.outcome": outcome, "progressed_at": now()}
         if failure is not None:
             kept = {key: failure.get(key) for key in ("kind", "code")}
             fields["tasks.$.failure"] = {**kept, "message": str(failure.get("message") or "")[:300]}
+        item: dict[str, Any] = {"task": task} if attempt is None else {"task": task, "attempt": attempt}
         done = await guarded_update(
             self.mongo["runs"],
             run["_id"],
-            {"token": run["token"], "tasks.task": task},
+            {"token": run["token"], "tasks": {"$elemMatch": item}},
             {"$set": fields},
-            op=f"task/{state}/{task}/{run['token']}",
+            op=f"task/{state}/{task}/{attempt}/{run['token']}",
         )
         if not done.applied:
             raise Superseded(f"run {run['_id']}: token {run['token']} no longer holds it")
@@ -139,14 +143,18 @@ class ExecutorStore:
         query = {"executor": executor, "state": {"$in": sorted(LIVE)}, "abort": {"$ne": None}}
         return await self.mongo["runs"].find(query, {"abort": 1}).limit(1000).to_list(None)
 
-    async def ask_stop(self, run: str, stop: Mapping[str, Any]) -> Guarded:
-        """Note on a live run that it is to stop. The first wish counts; an abort overrides a stop after the task."""
+    async def ask_stop(self, run: str, stop: Mapping[str, Any], robot: Mapping[str, Any] | None = None) -> Guarded:
+        """Note on a live run that it is to stop. The first wish counts; an abort overrides a stop after the task.
+
+        robot: worker and epoch that the run must still have.
+        """
         expect: dict[str, Any] = {"state": {"$in": sorted(LIVE)}, "abort": None}
         if stop["kind"] != "after_task":
             expect = {"state": expect["state"], "$or": [{"abort": None}, {"abort.kind": "after_task"}]}
         return await guarded_update(
-            self.mongo["runs"], run, expect, {"$set": {"abort": dict(stop)}}, op=f"stop/{stop['command']}"
-        )
+            self.mongo["runs"], run, {**expect, **(robot or {})}, {"$set": {"abort": dict(stop)}},
+            op=f"stop/{stop['command']}",
+        )  # fmt: skip
 
     async def untrimmed(self, limit: int) -> list[str]:
         """Ended runs whose snapshots have not been removed yet."""
@@ -161,10 +169,24 @@ class ExecutorStore:
 
     # steps
 
-    async def steps(self, run: str) -> list[dict[str, Any]]:
-        """A run's journal in order, without snapshots."""
+    async def standing(self, run: str) -> Standing:
+        """Where a run stands by its journal, read entry by entry: however long it is, it is never held as a whole."""
+        standing = Standing()
         span = {"$gte": f"{run}/", "$lt": f"{run}0"}
-        return await self.mongo["steps"].find({"_id": span}, {"snapshot": 0, "session": 0}).sort("_id", 1).to_list(None)
+        async for entry in self.mongo["steps"].find({"_id": span}, WITHOUT_DUMPS).sort("_id", 1):
+            standing.add(entry)
+        return standing
+
+    async def steps_of_phase(self, run: str, first: int, last: int, phase: str) -> list[dict[str, Any]]:
+        """The entries of one phase, from seq `first` to `last`, in order, without snapshots."""
+        span = {"$gte": step_id(run, first), "$lte": step_id(run, last)}
+        query = {"_id": span, "phase": phase}
+        return await self.mongo["steps"].find(query, WITHOUT_DUMPS).sort("_id", 1).to_list(None)
+
+    async def steps_since(self, run: str, first: int) -> list[dict[str, Any]]:
+        """The entries from seq `first` on, in order, without snapshots."""
+        span = {"$gte": step_id(run, first), "$lt": f"{run}0"}
+        return await self.mongo["steps"].find({"_id": span}, WITHOUT_DUMPS).sort("_id", 1).to_list(None)
 
     async def add_step(self, entry: Mapping[str, Any]) -> None:
         """Insert the next entry; repeating the same one is fine.

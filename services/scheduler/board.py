@@ -3,9 +3,9 @@
 Called by: dispatch.py, which makes a new one for each pass. Owns nothing; everything is read again at the next pass,
 and what was read is checked again by the transaction that opens a run. Survives a crash: nothing.
 
-Looking past a head that this robot may not take (a scenario whose tags it lacks, a group that is in use) is bounded:
-first AHEAD_MAX places of the list in their order, then the heads of up to KEYS_MAX further groups. So a thousand tasks
-of a certificate that is in use do not keep the next certificate waiting.
+Looking past a head that this robot may not take (its scenario is held, or the robot lacks its tags; a group that is in
+use) is bounded: first AHEAD_MAX places of the list in their order, then the heads of up to KEYS_MAX further groups. So
+a thousand tasks of a certificate that is in use do not keep the next certificate waiting.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from services.scheduler.core.order import Plan, fitting_scenarios, head_of, lock_of_key, robot_class
+from services.scheduler.core.order import Plan, fitting_scenarios, head_of, held_scenarios, lock_of_key, robot_class
 from services.scheduler.store.queue import QueueStore
 from services.scheduler.versions import Versions
 from shared.domain.gates import account_lock, gate
 from shared.domain.priority import Head, fair_order
+from shared.domain.scenario import needs_robot
 from shared.mongo import Mongo
 from shared.mongo.gates import Situation, WorkflowGate, live_locks, read_situation
 
@@ -103,6 +104,24 @@ class Board:
         self._walked = {kept: heads for kept, heads in self._walked.items() if not kept[0].startswith(prefix)}
         self._order = None
         self._idle.clear()
+
+    @property
+    def serves_server(self) -> bool:
+        """Whether a workflow with waiting tasks has a scenario that needs no robot."""
+        return any(not needs_robot(scenario) for plan in self._plans.values() for scenario in plan.scenarios)
+
+    def held(self, lock: str) -> int:
+        """How many runs hold a lock."""
+        return self._situation.held[lock]
+
+    def workflow(self, id: str) -> WorkflowGate | None:
+        """What is known about a workflow, if it has tasks waiting."""
+        return self._situation.gates.get(id)
+
+    def before(self, one: Head, other: Head) -> bool:
+        """Whether a task goes before another, in the exact order of work."""
+        shares = self._shares()
+        return fair_order(one, shares) < fair_order(other, shares)
 
     async def pick(self, worker: Mapping[str, Any]) -> Pick | None:
         """The task that goes next on this robot: the first one that it may run, in the exact order of work."""
@@ -243,11 +262,12 @@ class Board:
         return [one for one in heads if one is not None]
 
     def _fitting(self, worker: Mapping[str, Any], workflow: WorkflowGate, plan: Plan) -> frozenset[int]:
+        """Numbers of the scenarios that this robot may run now; those that are held nobody may."""
         kind = (robot_class(worker), plan.version)
         if kind not in self._fits:
             account, name = workflow.document["account"], workflow.document["name"]
             self._fits[kind] = fitting_scenarios(worker, account, name, workflow.rules, plan)
-        return self._fits[kind]
+        return self._fits[kind] - held_scenarios(plan, workflow.standing)
 
     def _group_free(self, workflow: WorkflowGate, key: str) -> bool:
         """Whether one more run may have the group of this key."""

@@ -33,12 +33,18 @@ class SchedulerSettings(ServiceSettings):
     stall_grace_s: float = Field(
         default=60.0, gt=0, description="A run that stands still this long, beyond its instruction's time, is ended."
     )
+    wanting_robot_s: float = Field(
+        default=300.0, gt=0, description="A run that gave its robot back and finds none again this long is told of."
+    )
     closing_sweep_s: float = Field(default=5.0, gt=0, description="Runs are compared with windows this often.")
     keys_sweep_s: float = Field(
         default=5.0, gt=0, description="Waiting tasks are matched with a new version's scenarios this often."
     )
     rights_sweep_s: float = Field(
         default=10.0, gt=0, description="The broker's users and queues are compared this often."
+    )
+    server_runs_max: int = Field(
+        default=100, ge=1, le=10_000, description="Runs without a robot that may be at work at once; parked ones aside."
     )
     enrol_retry_s: float = Field(default=2.0, gt=0, description="A pending robot asks again after this time.")
     enrol_per_s: float = Field(default=50.0, gt=0, description="Requests to enrol per second and client address.")

@@ -16,6 +16,7 @@ from services.scheduler.figures import Figures
 from services.scheduler.handlers import Handlers
 from services.scheduler.hints import Hints
 from services.scheduler.keys import Keys
+from services.scheduler.once import Once
 from services.scheduler.presence import Presence
 from services.scheduler.recovery import Recovery
 from services.scheduler.requests import Requests
@@ -82,6 +83,7 @@ class Scheduler(Service):
             await consumer.cancel()
         for sweeper in self._sweepers:
             await sweeper.stop()
+        await self._dispatcher.close()
         await self.presence.flush()
         await self.hints.drain()
         await self._view.close()
@@ -99,20 +101,31 @@ class Scheduler(Service):
         self.robots = Robots(
             self.mongo, self.rights, self.hints, pending_max=settings.robots_pending_max, kick=self._robots_changed
         )
-        self._dispatcher = Dispatcher(self.mongo, self.hints)
         self._dispatch = Sweeper("scheduler.dispatch", settings.dispatch_sweep_s, self._dispatch_all, log)
+        self._once = Once(self.mongo, self.hints, kick=self._dispatch.kick)
+        self._dispatcher = Dispatcher(
+            self.mongo, self.hints, server_runs_max=settings.server_runs_max, wanted=self._once.wanted
+        )
         recovery = self.recovery = Recovery(self.mongo, self.hints, kick=self._dispatch.kick)
         self._lost = Sweeper("scheduler.lost", settings.dispatch_sweep_s, recovery.sweep_lost, log)
         self.presence = Presence(
             WorkerStore(self.mongo), silent_s=settings.silent_s, grace_s=settings.reconnect_grace_s,
             doubt=self.robots.doubt, robot_came=self._dispatch.kick, robot_went=self._lost.kick,
         )  # fmt: skip
-        tasks = TaskRequests(self.mongo, self.hints, kick=self._dispatch.kick)
-        bulk, workflows = Bulk(self.mongo, self.hints, tasks), WorkflowRequests(self.mongo, kick=self._dispatch.kick)
-        routes = {**tasks.routes(), **bulk.routes(), **workflows.routes(), **self.robots.routes()}
-        self._requests = Requests(self.mongo, self.hints, routes)
-        self.stalls = Stalls(self.mongo, self.hints, grace_s=settings.stall_grace_s)
         closing = Closing(self.mongo, self.hints)
+        self._closing = Sweeper("scheduler.closing", settings.closing_sweep_s, closing.sweep, log)
+        tasks = TaskRequests(self.mongo, self.hints, kick=self._dispatch.kick)
+        bulk = Bulk(self.mongo, self.hints, tasks)
+        workflows = WorkflowRequests(self.mongo, kick=self._dispatch.kick, close=self._closing.kick)
+        routes = {
+            **tasks.routes(),
+            **bulk.routes(),
+            **workflows.routes(),
+            **self.robots.routes(),
+            **self._once.routes(),
+        }
+        self._requests = Requests(self.mongo, self.hints, routes)
+        self.stalls = Stalls(self.mongo, self.hints, grace_s=settings.stall_grace_s, wanting_s=settings.wanting_robot_s)
         keys = Keys(self.mongo, self.hints, Versions(QueueStore(self.mongo)))
         self._handlers = Handlers(
             requests=self._requests, recovery=recovery, presence=self.presence,
@@ -129,7 +142,7 @@ class Scheduler(Service):
             Sweeper("scheduler.handed_over", HANDED_OVER_S, recovery.sweep_handed_over, log),
             Sweeper("scheduler.zombies", settings.zombie_sweep_s, recovery.sweep_zombies, log),
             Sweeper("scheduler.stalls", settings.zombie_sweep_s, self._watch_progress, log),
-            Sweeper("scheduler.closing", settings.closing_sweep_s, closing.sweep, log),
+            self._closing,
             Sweeper("scheduler.keys", settings.keys_sweep_s, keys.sweep, log),
             Sweeper("scheduler.requests", settings.dispatch_sweep_s, self._sweep_requests, log),
             Sweeper("scheduler.figures", FIGURES_S, figures.count, log),
@@ -137,8 +150,9 @@ class Scheduler(Service):
         ]
 
     async def _dispatch_all(self) -> None:
-        """Open runs until no free robot finds work."""
-        while await self._dispatcher.run_pass():
+        """Open runs until no free robot finds work; one-off runs first, on the robots that people chose for them."""
+        await self._once.serve()
+        while await self._dispatcher.run_turn():
             pass
 
     async def _compare_rights(self) -> None:
@@ -171,6 +185,7 @@ class Scheduler(Service):
     def _robots_changed(self) -> None:
         self._dispatch.kick()
         self._lost.kick()
+        self._closing.kick()
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.scheduler.core.once import not_repeated
 from services.scheduler.core.order import retry_policy
 from services.scheduler.core.robots import lost
 from services.scheduler.core.tasks import OWNER, Change, due_place, expired, given_back, orphaned, poisoned
@@ -19,13 +20,15 @@ from services.scheduler.hints import Hints
 from services.scheduler.settling import Settling
 from services.scheduler.store.queue import QueueStore
 from services.scheduler.store.requests import RequestStore
+from services.scheduler.store.returning import PARKED, Returning
 from services.scheduler.store.runs import RunStore
 from services.scheduler.store.tasks import TaskStore
 from services.scheduler.store.workers import WorkerStore
 from shared.domain.priority import list_key
 from shared.domain.retry import RetryPolicy, RetryPosition, backoff_s
-from shared.domain.run_state import FINAL
+from shared.domain.run_state import FINAL, RunState
 from shared.domain.task_state import LOGIN_REJECTED, ReturnReason
+from shared.domain.warm import is_parked
 from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.guarded import is_transient
@@ -59,6 +62,7 @@ class Recovery:
         self._workers = WorkerStore(mongo)
         self._requests = RequestStore(mongo)
         self._settling = Settling(mongo)
+        self._returning = Returning(mongo)
         self._hints = hints
         self._kick = kick
         """Has the dispatcher look again."""
@@ -75,7 +79,7 @@ class Recovery:
         else:
             policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
             front = await self._front(task, policy)
-            change = given_back(task, ReturnReason(handed["what"]), policy, at, front=front)
+            change = not_repeated(task, given_back(task, ReturnReason(handed["what"]), policy, at, front=front), at)
         held = task.get("held_by") or {}
         expect = {"pending.to": OWNER, "pending.what": handed["what"], "held_by.run": held.get("run")}
         if await self._apply(task, change, f"back/{held.get('run')}/{held.get('attempt')}", expect):
@@ -83,12 +87,21 @@ class Recovery:
             log.info("task_returned", task=id, run=held.get("run"), what=handed["what"], state=change.after.value)
 
     async def run_finished(self, id: str) -> None:
-        """A run ended: see to the tasks it left, then put it away; its hand-over is cleared with that."""
+        """A run ended: see to the tasks it left, then put it away; its hand-over is cleared with that. Or it waits, and
+        gives its robot back: that is freed, nothing is judged."""
         run = await self._runs.run(id)
-        if run is None or run["state"] not in FINAL or (run.get("pending") or {}).get("to") != OWNER:
+        if run is not None and run.get("warm") and is_parked(run):
+            self._kick()  # it stands ready
+        if run is None or (run.get("pending") or {}).get("to") != OWNER:
             return
-        await self._bring_back(id, run)
-        await self._settling.settle(run)
+        if run["state"] in FINAL:
+            await self._bring_back(id, run)
+            await self._settling.settle(run)
+        elif run["state"] == RunState.WAITING and run["pending"]["what"] == PARKED:
+            if await self._returning.free_robot(run):
+                log.info("robot_given_back", run=id, worker=run["worker"], account=run["account"])
+        else:
+            return
         for task in await self._tasks.given_back_by(id):
             await self._one_of_many(self.task_returned, task["_id"])
         self._kick()
@@ -96,6 +109,8 @@ class Recovery:
     async def _waits_for_its_run(self, task: Mapping[str, Any]) -> bool:
         """Whether a task goes back only when its run is put away: what ended the run must count before the next robot
         tries. Else a second robot could try a log-in that was refused before the workflow is held."""
+        if task["pending"].get("parked"):
+            return False  # the run only waits; what it gave back is free since its robot is
         rejected = (task.get("last_error") or {}).get("code") == LOGIN_REJECTED
         held = task.get("held_by") or {}
         if held.get("run") is None or not (rejected or task["pending"]["what"] == ReturnReason.NOT_STARTED):
@@ -146,7 +161,7 @@ class Recovery:
 
     async def sweep_lost(self) -> None:
         """Tell the executor, once for each, which live runs have lost their robot."""
-        runs = await self._runs.live()
+        runs = [run for run in await self._runs.live() if run["worker"] is not None and not _parks(run)]
         if not runs:
             return
         fields = {"run": 1, "epoch": 1, "authorisation": 1, "connected": 1}
@@ -189,7 +204,8 @@ class Recovery:
             policy = retry_policy(await self._queue.workflow_settings(task["account"], task["workflow"]))
             attempt = int(task["held_by"]["attempt"])
             found = verdict(steps, task=task["_id"], attempt=attempt, policy=policy)
-            change = orphaned(task, found, policy, now(), why=why, front=await self._front(task, policy))
+            back = orphaned(task, found, policy, now(), why=why, front=await self._front(task, policy))
+            change = not_repeated(task, back, now())
             expect = {"held_by.run": run_id, "held_by.attempt": attempt, "pending": None}
             if await self._apply(task, change, f"zombie/{run_id}/{attempt}", expect):
                 ZOMBIES.labels("task").inc()
@@ -203,7 +219,11 @@ class Recovery:
 
     async def _tell_lost(self, run: Mapping[str, Any], reason: str) -> None:
         current = await self._runs.run(run["_id"])
-        if current is None or current["state"] in FINAL:
+        if current is None or current["state"] in FINAL or _parks(current):
+            return
+        if current.get("last_worker") and await self._returning.take_back(run):
+            log.warning("robot_lost_before_it_began", worker=run["worker"], run=run["_id"], reason=reason)
+            self._kick()
             return
         args = {"run": run["_id"], "worker": run["worker"], "epoch": run["epoch"], "reason": reason}
         command = f"cmd_lost_{run['_id']}_{run['epoch']}"
@@ -230,6 +250,11 @@ class Recovery:
             if isinstance(error, TemporaryError) or is_transient(error):
                 raise
             log.exception("handover_failed", document=id)
+
+
+def _parks(run: Mapping[str, Any]) -> bool:
+    """Whether a run is about to be without its robot, so that losing it is no loss."""
+    return run["state"] == RunState.WAITING and (run.get("pending") or {}).get("what") == PARKED
 
 
 def _next_due(document: Mapping[str, Any]) -> Any:

@@ -18,23 +18,27 @@ from pydantic import ValidationError
 from services.scheduler.core.contact import Contact, sessions_gone
 from services.scheduler.core.enrolment import Answer as Enrolled
 from services.scheduler.core.enrolment import Decision, decide, known_of
-from services.scheduler.core.robots import status_after_mode
+from services.scheduler.core.robots import status_after_mode, superseded
 from services.scheduler.hints import Hints
 from services.scheduler.requests import DONE, TRIES, Later, Outcome, Work, refused
 from services.scheduler.rights import Rights
 from services.scheduler.store.requests import RequestStore
 from services.scheduler.store.workers import WorkerStore
 from shared.contracts.settings_file import WorkerConfig
+from shared.domain.events import EventKind, Severity, event_document
 from shared.domain.worker_state import Authorisation, WorkerMode, WorkerStatus
 from shared.errors import ErrorCode, PermanentError, TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.audit import audit
+from shared.mongo.events import raise_event
 from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 
 DOUBTS = counter("regente_robots_doubted_total", "Doubts about robots that took or kept their authorisation away.", [])
+
+SUPERSEDED = refused(ErrorCode.CONFLICT, "somebody set another mode after this was asked for")
 
 log = get_logger(__name__)
 
@@ -162,9 +166,16 @@ class Robots:
             worker = await self._workers.worker(command["target"])
             if worker is None:
                 return _unknown(command)
+            if superseded(worker, command):
+                return SUPERSEDED
             status = status_after_mode(WorkerStatus(worker["status"]), mode)
-            expect = {key: worker[key] for key in ("mode", "status", "run")}
-            update = {"$set": {"mode": mode, "status": status, "drain": None}}
+            expect = {
+                **{key: worker[key] for key in ("mode", "status", "run")},
+                "mode_asked_at": worker.get("mode_asked_at"),
+            }
+            update = {
+                "$set": {"mode": mode, "status": status, "drain": None, "mode_asked_at": command.get("created_at")}
+            }
             if (await self._workers.change(worker["_id"], expect, update, op=command["_id"])).applied:
                 await self._audit(command, {"mode": mode, "before": worker["mode"]})
                 await self._stop_run(worker, mode, command)
@@ -194,13 +205,22 @@ class Robots:
             worker = await self._workers.worker(command["target"])
             if worker is None:
                 return _unknown(command)
-            fields: dict[str, Any] = {"drain": {"by": command["by"], "at": now()}}
+            if superseded(worker, command):
+                return SUPERSEDED
+            fields: dict[str, Any] = {
+                "drain": {"by": command["by"], "at": now()},
+                "mode_asked_at": command.get("created_at"),
+            }
             if worker.get("run") is None:
                 status = status_after_mode(WorkerStatus(worker["status"]), WorkerMode.STOP)
-                fields = {"mode": WorkerMode.STOP, "status": status, "drain": None}
-            expect = {key: worker[key] for key in ("mode", "status", "run")}
+                fields |= {"mode": WorkerMode.STOP, "status": status, "drain": None}
+            expect = {
+                **{key: worker[key] for key in ("mode", "status", "run")},
+                "mode_asked_at": worker.get("mode_asked_at"),
+            }
             if (await self._workers.change(worker["_id"], expect, {"$set": fields}, op=command["_id"])).applied:
                 await self._audit(command, {"run": worker.get("run")})
+                self._kick()
                 return DONE
         return Later()
 
@@ -219,6 +239,7 @@ class Robots:
         worker = await self._workers.worker(id)
         if worker is None:
             return
+        await self._tell_attempt(worker, reason)  # first: who dies after it meets the same doubt again
         if worker["authorisation"] != Authorisation.AUTHORISED:
             if (worker.get("doubt") or {}).get("reason") != reason:
                 update = {"$set": {"doubt": _doubt(reason, now())}}
@@ -231,6 +252,18 @@ class Robots:
                         details={"reason": reason})  # fmt: skip
         self._kick()
         await self._rights.follow_soon(id)
+
+    async def _tell_attempt(self, worker: Mapping[str, Any], reason: str) -> None:
+        """Somebody has to know; once an hour for each robot and reason, however often it is tried."""
+        at, name = now(), worker.get("name") or worker["_id"]
+        mark = hashlib.sha256(reason.encode()).hexdigest()[:8]
+        id = f"doubt/{worker['_id']}/{worker['grant']}/{mark}/{at:%Y-%m-%dT%H}"
+        event = event_document(
+            EventKind.UNAUTHORISED_ATTEMPT, id=id, at=at, service="scheduler", severity=Severity.ERROR,
+            target=worker["_id"], account=worker.get("account"), text=f"robot {name}: {reason}",
+            facts={"worker": worker["_id"], "reason": reason},
+        )  # fmt: skip
+        await raise_event(self._mongo, event)
 
     async def _follow(
         self, worker: Mapping[str, Any] | None, decision: Decision, request: Enrolment, key_hash: str
@@ -290,7 +323,7 @@ def _document(request: Enrolment, key_hash: str, at: datetime) -> dict[str, Any]
         "authorisation": Authorisation.PENDING, "authorised_by": None, "authorised_at": None, "grant": 0, "doubt": None,
         "connected": False, "status": WorkerStatus.WAITING, "mode": WorkerMode.RUN, "run": None,
         "epoch": request.epoch, "workflows": None, "exclusive": None, "tags": [], "schedule": None, "quarantine": None,
-        "failures": 0, "drain": None, "follow": None,
+        "failures": 0, "drain": None, "mode_asked_at": None, "follow": None,
         "sessions_gone": [], "seen": {}, "enrolled_at": at, "op": new_id("op_"), **_about(request),
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from services.scheduler.core.once import NOT_REPEATED
 from services.scheduler.core.tasks import Change, cancelled, held_by_person, released, to_front, with_priority
 from services.scheduler.hints import Hints
 from services.scheduler.requests import DONE, TRIES, Elsewhere, Later, Outcome, Work, refused
@@ -121,6 +122,8 @@ class TaskRequests:
                 return _unknown(command)
             if task.get("op") == command["_id"]:
                 return DONE
+            if task.get("once"):
+                return refused(ErrorCode.CONFLICT, NOT_REPEATED)
             change = decide(task)
             if isinstance(change, str):
                 return refused(ErrorCode.CONFLICT, change)

@@ -6,10 +6,10 @@ Called by: board.py, dispatch.py, keys.py. Survives a crash: nothing; it is read
 
 from __future__ import annotations
 
-from services.scheduler.core.inputs import InputCheck
 from services.scheduler.core.order import Plan, plan_of
 from services.scheduler.store.queue import QueueStore
 from shared.obs.logs import get_logger
+from shared.script.inputs import InputCheck
 
 KEPT_MAX = 2000
 

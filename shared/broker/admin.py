@@ -94,6 +94,10 @@ class BrokerAdmin:
         columns = "name,messages,messages_ready,messages_unacknowledged,consumers,type,state"
         return await self._list(f"/api/queues/{self._vhost}?columns={columns}")
 
+    async def nodes(self) -> list[dict[str, Any]]:
+        """All nodes: name, running, mem_alarm, disk_free_alarm, partitions (names of nodes that it lost)."""
+        return await self._list("/api/nodes?columns=name,running,mem_alarm,disk_free_alarm,partitions")
+
     async def peek(self, queue: str, count: int = 50) -> list[dict[str, Any]]:
         """The first messages of a queue, without taking them; they count as redelivered from then on."""
         body = {"count": count, "ackmode": "ack_requeue_true", "encoding": "auto", "truncate": 50_000}

@@ -47,6 +47,7 @@ class Broker:
 
     urls: amqp://user:password@host:port/vhost, tried in turn. instance: names the connection and the sender of
     messages. topology: queues declared, with all EXCHANGES, at each connect. on_connect: awaited after each connect.
+    user_id: the connection's own user, if messages are to carry its name; the broker refuses any other.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Broker:
         on_connect: Sequence[Callable[[], Awaitable[Any]]] = (),
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         publish_timeout_s: float = PUBLISH_TIMEOUT_S,
+        user_id: str | None = None,
     ) -> None:
         if not urls:
             raise ValueError("a broker needs at least one URL")
@@ -67,6 +69,7 @@ class Broker:
         self._topology = tuple(topology)
         self._connect_timeout_s = connect_timeout_s
         self._publish_timeout_s = publish_timeout_s
+        self._user_id = user_id
         self._exclusive: dict[str, Queue] = {}
         self._consumers: set[Consumer] = set()
         self._background: set[asyncio.Task[Any]] = set()
@@ -149,6 +152,7 @@ class Broker:
             mandatory=mandatory,
             expiration_ms=expiration_ms,
             headers=headers,
+            user_id=self._user_id,
         )
         outcome = "failed"
         try:

@@ -46,6 +46,7 @@ def outgoing(
     mandatory: bool,
     expiration_ms: int | None,
     headers: dict[str, Any] | None,
+    user_id: str | None = None,
 ) -> Outgoing:
     """Dress a body in AMQP properties.
 
@@ -58,6 +59,7 @@ def outgoing(
         delivery_mode=2 if persistent else 1,
         expiration=None if expiration_ms is None else str(expiration_ms),
         headers=headers,
+        user_id=user_id,
         message_id=uuid7() if mandatory else None,
     )
     return Outgoing(exchange, routing_key, body, properties, mandatory)

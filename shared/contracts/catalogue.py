@@ -5,7 +5,8 @@ that hold the agent's drivers against it. Survives a crash: nothing lives here. 
 instruction changes its meaning; the agent's drivers; `docs/instructions.md` (generated).
 
 A stub is plain Python: a decorator `@act(timeout_s=60)` or `@read(timeout_s=30)` gives an instruction's effect and
-the time that the robot has for it. The decorators are taken out before a type checker sees the text."""
+the time that the robot (or the server) has for it. The decorators are taken out before a type checker sees the text.
+The module says who performs it: those of MODULES a robot, those of SERVER_MODULES the executor itself."""
 
 from __future__ import annotations
 
@@ -20,6 +21,10 @@ CATALOGUE = 1
 """Version of the catalogue's meaning; runs store it and an executor takes only runs of one that it knows."""
 
 MODULES = ("browser", "screen", "files", "process")
+"""What a robot does: `from robot import ...`."""
+SERVER_MODULES = ("http", "job", "mail")
+"""What the server does between two instructions of a robot: `from regente import ...`."""
+Place = Literal["robot", "server"]
 ELEMENT_WAIT_GRACE_S = 10.0
 """What a robot gets on top of the `timeout` argument before it gives the instruction up."""
 TIMEOUT_S_MAX = 3600.0
@@ -50,6 +55,8 @@ class Instruction:
     parameters: tuple[Parameter, ...]
     title: str
     """First line of its docstring."""
+    place: Place = "robot"
+    """Who performs it."""
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by name.
@@ -73,12 +80,15 @@ class Instruction:
         return bound
 
     def deadline_s(self, args: Mapping[str, Any], default_s: float | None = None) -> float:
-        """How long the robot may work on a call with these arguments before it gives up.
+        """How long a call with these arguments may be worked on before it is given up.
 
         `default_s`: the workflow's own time for instructions, if it sets one; it only ever lengthens the catalogue's.
+        `timeout` is how long a robot waits for its element, so it gets more; on the server it is the whole time.
         """
         base = max(self.timeout_s, default_s or 0.0)
         wait = args.get("timeout")
+        if self.place == "server":
+            return min(base if wait is None else float(wait), TIMEOUT_S_MAX)
         if isinstance(wait, (int, float)) and not isinstance(wait, bool):
             base = max(base, float(wait) + ELEMENT_WAIT_GRACE_S)
         return min(base, TIMEOUT_S_MAX)
@@ -88,7 +98,7 @@ class Instruction:
 def catalogue() -> dict[str, Instruction]:
     """All instructions by name."""
     found: dict[str, Instruction] = {}
-    for module in MODULES:
+    for module in (*MODULES, *SERVER_MODULES):
         for node in ast.parse(stub_source(module)).body:
             if isinstance(node, ast.FunctionDef):
                 instruction = _instruction(module, node)
@@ -125,6 +135,7 @@ def _instruction(module: str, node: ast.FunctionDef) -> Instruction:
         timeout_s=float(ast.literal_eval(timeout)),
         parameters=tuple(_parameters(node.args)),
         title=(ast.get_docstring(node) or "").split("\n")[0],
+        place="server" if module in SERVER_MODULES else "robot",
     )
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.contracts.parts import NAME_PATTERN, Name, Part, Seconds, Tag
+from shared.contracts.parts import Name, Part, Seconds, Tag
 
 DAY_MINUTES = 24 * 60
 WINDOWS_MAX = 50
@@ -121,10 +121,18 @@ class Price(Part):
 class DeliverySettings(Part):
     """Who hears of outcomes."""
 
-    endpoint: str = Field(pattern=NAME_PATTERN, description="Name of the account's endpoint.")
-    events: list[Literal["succeeded", "failed", "held", "cancelled", "expired"]] = Field(
-        default=["succeeded", "failed", "held", "cancelled", "expired"], description="Which events are sent."
+    endpoint: Name | None = Field(default=None, description="Name of the account's endpoint.")
+    endpoints: list[Name] = Field(default=[], max_length=20, description="Further ones, or all of them.")
+    events: list[Literal["succeeded", "failed", "held", "cancelled", "expired", "decision"]] = Field(
+        default=["succeeded", "failed", "held", "cancelled", "expired"],
+        description="Which events are sent; decision: a script asks a person.",
     )
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if self.endpoint is None and not self.endpoints:
+            raise ValueError("delivery names an endpoint, or several under endpoints")
+        return self
 
 
 class Aging(Part):
@@ -155,6 +163,37 @@ class Breaker(Part):
     login_rejected: bool = Field(default=True, description="A rejected log-in holds it at once.")
 
 
+GroupValues = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}(\.[A-Za-z_][A-Za-z0-9_-]{0,62}){0,4}$")],
+        str | int | float | bool | None,
+    ],
+    Field(min_length=1, max_length=5),
+]
+"""The values of the fields that a scenario groups by."""
+
+
+class WarmSettings(Part):
+    """Which groups have a run that is kept ready."""
+
+    groups: list[GroupValues] = Field(
+        max_length=100, description="One run each, of every scenario with `warm` that groups by these fields."
+    )
+
+
+class Pacing(Part):
+    """Adaptive waits: what is learned of how long to pause and to wait at each place of the scripts."""
+
+    mode: Literal["learn", "frozen", "off"] = Field(
+        default="learn", description="frozen: as learned so far, learn no more; off: as the script says, learn nothing."
+    )
+    pause_max: Seconds = Field(default=5.0, le=60, description="Longest pause before an instruction.")
+    find_max: Seconds = Field(default=60.0, ge=1, le=600, description="Longest learned wait for an element.")
+    retry_after_hours: float = Field(
+        default=1000.0, ge=1, le=1_000_000, description="Robot hours after which shorter waits are tried again."
+    )
+
+
 class Settings(Part):
     """How a workflow is run; can be edited at any time without a new version."""
 
@@ -169,9 +208,34 @@ class Settings(Part):
     concurrency: Concurrency = Field(default_factory=Concurrency, description="What may run at once.")
     tags: list[Tag] = Field(default=[], max_length=20, description="A robot needs all of them, and its scenario's.")
     breaker: Breaker = Field(default_factory=Breaker, description="What holds it until a person releases it.")
+    warm: WarmSettings | None = Field(default=None, description="Groups whose scenarios with `warm` are kept ready.")
     retry: Retry = Field(default_factory=Retry, description="What follows from a system failure.")
+    environment: Name | None = Field(
+        default=None, description="Whose selectors objects have; none: the account's, else their own."
+    )
+    pacing: Pacing = Field(default_factory=Pacing, description="Adaptive waits.")
     price: Price | None = Field(default=None, description="None: free.")
     delivery: DeliverySettings | None = Field(default=None, description="None: partners poll the results feed.")
+
+
+class Retention(Part):
+    """How long results are kept; what is not set is kept for ever."""
+
+    results_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days after its end at which a task goes to the archive."
+    )
+    archive_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Days in the archive after which it is deleted, with its evidence."
+    )
+    evidence_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Age in days at which evidence is deleted, wherever its task is."
+    )
+
+    @model_validator(mode="after")
+    def _archived_before_deleted(self) -> Retention:
+        if self.archive_days is not None and self.results_days is None:
+            raise ValueError("archive_days needs results_days: only what is in the archive is deleted from it")
+        return self
 
 
 class AccountSettings(Part):
@@ -186,6 +250,10 @@ class AccountSettings(Part):
         le=1000,
         description="Its share of robots against other accounts that wait at the same level.",
     )
+    environment: Name | None = Field(
+        default=None, description="Whose selectors objects have, where the workflow does not say."
+    )
+    retention: Retention | None = Field(default=None, description="How long results are kept; null: for ever.")
 
 
 class Schedule(Part):

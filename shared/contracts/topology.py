@@ -22,9 +22,11 @@ WORKERS = "regente.workers"
 DEAD = "regente.dead"
 """Direct exchange for dead letters; the routing key is the queue that they died in."""
 
+COLLECTOR_HANDOFFS = "collector.handoffs"
 SCHEDULER_HANDOFFS = "scheduler.handoffs"
 EXECUTOR_HANDOFFS = "executor.handoffs"
 DELIVERY_HANDOFFS = "delivery.handoffs"
+ALERTS_HANDOFFS = "alerts.handoffs"
 WORKER_HEARTBEATS = "scheduler.heartbeats"
 WORKER_LOGS = "scheduler.worker_logs"
 
@@ -112,11 +114,13 @@ def dead_queue(of: str) -> Queue:
 
 
 SERVICE_QUEUES = (
+    _handoff_queue(COLLECTOR_HANDOFFS, "collector", "command.collector"),
     _handoff_queue(
         SCHEDULER_HANDOFFS, "scheduler", "task.accepted", "task.returned", "run.finished", "command.scheduler"
     ),
     _handoff_queue(EXECUTOR_HANDOFFS, "executor", "run.opened", "command.executor"),
-    _handoff_queue(DELIVERY_HANDOFFS, "delivery", "task.finished", "command.delivery"),
+    _handoff_queue(DELIVERY_HANDOFFS, "delivery", "task.finished", "decision.asked", "command.delivery"),
+    _handoff_queue(ALERTS_HANDOFFS, "alerts", "command.alerts"),
     _handoff_queue(WORKER_LOGS, "scheduler", "log.*", exchange=WORKERS),
     Queue(
         name=WORKER_HEARTBEATS,

@@ -42,7 +42,7 @@ class Inputs:
     ahead_own: int = 0
     """Tasks of its own workflow in front of it."""
     robots: int = 0
-    """That may run it and are taking work."""
+    """That may run it and are taking work; for a scenario without a robot: how many runs may be at once."""
     busy_until_s: float = 0.0
     """Seconds until the first of them is expected to be free; 0: one is."""
     task_s: float | None = None

@@ -8,7 +8,7 @@ shared/contracts/settings_file.py, whose stored form is read here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,10 @@ from shared.domain.calendar import Calendar, closed_because, is_open, opens_at
 from shared.domain.limits import Limit, limits_of, period_ends, room
 from shared.domain.priority import Priority
 
+SERVER_LOCK = "server"
+"""What every run without a robot holds, over all accounts; parked ones count for nothing there: they only wait."""
+SETUP_AGAIN_FAILS = frozenset({"login_rejected", "setup"})
+"""Reasons of circuit breakers that also keep a run from setting up anew whose task is in hand already."""
 GROUP_RUNS = 1
 """Runs at once with the same group values, unless the settings say otherwise: a certificate is used once at a time."""
 FAILURES_MAX = 5
@@ -37,6 +41,17 @@ class GateReason(StrEnum):
     """As many runs of it, or of its account, as may be at once."""
 
 
+class HoldMode(StrEnum):
+    """What a person who holds a workflow wants of the runs that are at work on it."""
+
+    PAUSE = "pause"
+    """They go on to their end; no new ones begin."""
+    STOP = "stop"
+    """They finish the task in hand, and give the others back."""
+    ABORT = "abort"
+    """They end now; the instruction in flight is cut."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """A workflow's settings as the order of work reads them; defaults for what a stored document leaves out."""
@@ -54,6 +69,10 @@ class Rules:
     tags: frozenset[str] = frozenset()
     failures_max: int | None = FAILURES_MAX
     login_rejected_holds: bool = True
+    environment: str | None = None
+    """Whose selectors objects have; none: as the account says."""
+    warm_groups: tuple[Mapping[str, Any], ...] = ()
+    """Group values for which a run of a scenario with `warm` is to be kept ready."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,7 @@ class AccountRules:
     limits: tuple[Limit, ...] = ()
     runs_max: int | None = None
     weight: int | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,8 @@ class Standing:
     """The document of its circuit breaker, if there is one."""
     calendar: Calendar | None = None
     used: Sequence[Used] = ()
+    scenarios: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The circuit breakers that hold scenarios of it, by the scenario's name."""
     runs: int = 0
     """Runs of it that are at work."""
     account_runs: int = 0
@@ -131,6 +153,8 @@ def rules_of(settings: Mapping[str, Any] | None) -> Rules:
         tags=frozenset(stored.get("tags") or ()),
         failures_max=breaker.get("failures", FAILURES_MAX),
         login_rejected_holds=bool(breaker.get("login_rejected", True)),
+        environment=stored.get("environment"),
+        warm_groups=tuple((stored.get("warm") or {}).get("groups") or ()),
     )
 
 
@@ -138,7 +162,11 @@ def account_rules_of(settings: Mapping[str, Any] | None) -> AccountRules:
     """Rules from an account's stored settings."""
     stored = settings or {}
     return AccountRules(
-        str(stored.get("timezone") or "UTC"), limits_of(stored), stored.get("runs"), stored.get("weight")
+        str(stored.get("timezone") or "UTC"),
+        limits_of(stored),
+        stored.get("runs"),
+        stored.get("weight"),
+        stored.get("environment"),
     )
 
 
@@ -149,13 +177,30 @@ def gate(rules: Rules, account: AccountRules, standing: Standing, now: datetime)
     return _held(standing) or _closed(standing, now) or _limit(standing, now) or _runs(rules, account, standing)
 
 
+def scenario_gate(standing: Standing, scenario: str | None) -> Gate | None:
+    """What keeps one scenario of a workflow from taking tasks: its setup failed again and again; none: nothing."""
+    circuit = standing.scenarios.get(scenario or "")
+    if circuit is None:
+        return None
+    held = _open_circuit(circuit, f"its scenario {scenario} of workflow {standing.workflow} is held")
+    return replace(held, facts={**held.facts, "scenario": scenario})
+
+
+def circuit_id(account: str, workflow: str, scenario: str | None = None) -> str:
+    """Id of the circuit breaker of a workflow, or of one scenario of it."""
+    return f"{account}/{workflow}" if scenario is None else f"{account}/{workflow}#{scenario}"
+
+
 def _held(standing: Standing) -> Gate | None:
     circuit = standing.circuit or {}
     if circuit.get("state") != "open":
         return None
+    return _open_circuit(circuit, f"its workflow {standing.workflow} is held")
+
+
+def _open_circuit(circuit: Mapping[str, Any], said: str) -> Gate:
     text = str(circuit.get("text") or "").strip().rstrip(".")
-    facts = {key: circuit.get(key) for key in ("reason", "text", "at", "by", "run")}
-    said = f"its workflow {standing.workflow} is held"
+    facts = {key: circuit.get(key) for key in ("reason", "text", "at", "by", "run", "mode")}
     return Gate(GateReason.HELD, f"{said}: {text}" if text else said, facts=facts)
 
 
@@ -214,6 +259,11 @@ def group_lock(account: str, workflow: str, digest: str, *, of_workflow: bool) -
     if not digest:
         return None
     return f"group/{account}/{workflow}/{digest}" if of_workflow else f"group/{account}/{digest}"
+
+
+def warm_lock(account: str, workflow: str, scenario: str, digest: str) -> str:
+    """What a run that is kept warm holds: one at a time for each scenario and group."""
+    return f"warm/{account}/{workflow}/{scenario}/{digest}"
 
 
 def _moment(at: datetime) -> str:

@@ -22,6 +22,7 @@ from shared.contracts.conditions import ORDERED, Operator
 NOBODY = "--"
 """Stands for the scenario's number in the key of a task that no scenario takes."""
 _MISSING = object()
+_ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def layout(scenarios: Sequence[Mapping[str, Any]]) -> str:
 
 
 def task_key(scenarios: Sequence[Mapping[str, Any]], value: Mapping[str, Any]) -> Key:
-    """The key of a task with the input `value`: the first scenario whose conditions it meets."""
+    """The key of a task with the input `value`: the first scenario whose conditions it meets. Of many tasks:
+    place_keys.py."""
     number = matching(scenarios, value)
     group = "" if number is None else group_digest(group_values(scenarios[number], value))
     return Key(layout(scenarios), number, group)
@@ -71,6 +73,11 @@ def matching(scenarios: Sequence[Mapping[str, Any]], value: Mapping[str, Any]) -
         if all(holds(condition, value) for condition in scenario.get("when") or ()):
             return number
     return None
+
+
+def needs_robot(scenario: Mapping[str, Any]) -> bool:
+    """Whether runs of a scenario need a robot; those that do not are run by the server alone."""
+    return bool(scenario.get("worker", True))
 
 
 def group_values(scenario: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,4 +154,4 @@ def _compares(op: Operator, found: Any, wanted: Any) -> bool:
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODE(value).encode("utf-8", "replace")

@@ -78,7 +78,7 @@ class HoldReason(StrEnum):
     INPUT = "input"
     """Its input does not fit the workflow's current version."""
     SETUP = "setup"
-    """The scenario's setup failed again and again before its turn."""
+    """The scenario's setup failed again and again before its turn; only older tasks: now the scenario is held."""
     POISON = "poison"
     """Handing it over failed again and again."""
 

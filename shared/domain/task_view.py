@@ -8,11 +8,14 @@ partners read this for years.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 EVENT_PREFIX = "task."
+_OTHER_TYPES = {"decision": "decision.asked", "test": "endpoint.test"}
+EVIDENCE_PURPOSE = "evidence-link"
+"""What the token of a piece of evidence's link derives for (shared.seal); its context is the evidence's id."""
 
 
 def task_view(task: Mapping[str, Any], *, collector_url: str, why_waiting: str | None = None) -> dict[str, Any]:
@@ -43,7 +46,21 @@ def task_view(task: Mapping[str, Any], *, collector_url: str, why_waiting: str |
 
 def event_type(event: str) -> str:
     """The `type` of a webhook for an event such as `succeeded`."""
-    return f"{EVENT_PREFIX}{event}"
+    return _OTHER_TYPES.get(event) or f"{EVENT_PREFIX}{event}"
+
+
+def with_evidence(
+    view: Mapping[str, Any], *, token_of: Callable[[str], str], contents: Mapping[str, str]
+) -> dict[str, Any]:
+    """A task as a webhook shows it: the links of its evidence need no key.
+
+    token_of: the token of a piece of evidence, by its id. contents: bytes in base64 that come along, by id.
+    """
+    shown = []
+    for item in view["evidence"]:
+        linked = {**item, "url": f"{item['url']}?token={token_of(item['id'])}"}
+        shown.append({**linked, "content": contents[item["id"]]} if item["id"] in contents else linked)
+    return {**view, "evidence": shown}
 
 
 def event_body(event: str, *, at: datetime, view: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from shared.domain.fitness import Away, Unfit, away, unfit
 from shared.domain.gates import Gate, GateReason
 from shared.domain.task_state import FINAL, HoldReason, TaskState
 
+WARM_READY, WARM_BUSY = "ready", "busy"
+"""Whether a run that is kept warm stands ready; else it is at work, or being prepared."""
 AHEAD_COUNTED_MAX = 1000
 """Tasks in front are counted up to here; more are told as 'more than'."""
 
+_WARM_BUSY = "the robot that is kept warm for it is at work, or being prepared"
 _HELD = {
     HoldReason.PERSON: "held by a person",
     HoldReason.IN_DOUBT: "held: nobody knows whether its last act took effect, and a person has to say",
@@ -97,9 +100,24 @@ class Facts:
     hold_text: str = ""
     run: str | None = None
     """The run that holds it."""
+    run_waits: str | None = None
+    """What that run waits for (shared.domain.why_parked); none: it is at work."""
     ahead: int = 0
     """Tasks that go first, counted up to AHEAD_COUNTED_MAX + 1."""
     fleet: Fleet = field(default_factory=Fleet)
+    needs_robot: bool = True
+    server_runs: int = 0
+    """Runs without a robot at work, when its scenario needs none."""
+    server_runs_max: int | None = None
+    """How many of them may be; none: nobody has said."""
+
+    warm: str | None = None
+    """The run that is kept warm for its scenario and group: WARM_READY, WARM_BUSY; none: there is none."""
+
+    @property
+    def server_full(self) -> bool:
+        """Whether no further run without a robot may be opened."""
+        return self.server_runs_max is not None and self.server_runs >= self.server_runs_max
 
 
 def why_waiting(facts: Facts) -> str:
@@ -107,7 +125,7 @@ def why_waiting(facts: Facts) -> str:
     if facts.state in FINAL:
         return f"it is not waiting: it is {facts.state}"
     if facts.state is TaskState.RUNNING:
-        return f"it is not waiting: {facts.run or 'a run'} works on it"
+        return facts.run_waits or f"it is not waiting: {facts.run or 'a run'} works on it"
     if facts.state is TaskState.HELD:
         return _held(facts)
     if facts.deadline is not None and facts.deadline <= facts.now:
@@ -116,11 +134,17 @@ def why_waiting(facts: Facts) -> str:
         return facts.gate.text  # only a person ends it, so it counts for more than a delay
     if facts.not_before is not None and facts.not_before > facts.now:
         return f"delayed until {_moment(facts.not_before)}"
-    if not facts.gate.open:
+    enough_runs = facts.gate.reason is GateReason.RUNS  # one that is kept warm for it is among them
+    if not facts.gate.open and not (enough_runs and facts.warm):
         return facts.gate.text
     if not facts.in_queue:
         return "its time has come; it is about to join the queue"
-    return _no_robot(facts.fleet) or _group(facts) or _turn(facts)
+    if facts.warm == WARM_READY:
+        return "a robot is kept warm for it, and is about to take it"
+    if enough_runs:
+        return _WARM_BUSY
+    nobody = no_robot(facts.fleet) if facts.needs_robot else None
+    return nobody or _group(facts) or _turn(facts)
 
 
 def facts_view(facts: Facts) -> dict[str, Any]:
@@ -137,6 +161,8 @@ def facts_view(facts: Facts) -> dict[str, Any]:
     return {
         "state": facts.state.value, "workflow": facts.workflow, "not_before": facts.not_before,
         "deadline": facts.deadline, "ahead": facts.ahead, "gate": gate, "robots": robots,
+        "warm": facts.warm,
+        "server": None if facts.needs_robot else {"runs": facts.server_runs, "max": facts.server_runs_max},
         "group": {"fields": list(facts.group_fields), "runs": facts.group_runs},
         "hold": {"reason": facts.hold_reason, "text": facts.hold_text} if facts.hold_reason else None,
     }  # fmt: skip
@@ -151,8 +177,8 @@ def _held(facts: Facts) -> str:
     return f"{said}: {text}" if text and text not in said else said
 
 
-def _no_robot(fleet: Fleet) -> str | None:
-    """What keeps every robot from taking any task."""
+def no_robot(fleet: Fleet) -> str | None:
+    """What keeps every robot from taking any task; none: a robot takes work."""
     if fleet.authorised == 0:
         return "no robot is authorised for its account"
     if fleet.fit == 0:
@@ -196,18 +222,25 @@ def _unfit(fleet: Fleet) -> str:
 def _group(facts: Facts) -> str | None:
     if facts.group_runs == 0:
         return None
+    if facts.warm == WARM_BUSY:
+        return _WARM_BUSY
     what = " and ".join(facts.group_fields) or "group"
     runs = "a run is" if facts.group_runs == 1 else f"{facts.group_runs} runs are"
     return f"{runs} at work with the same {what}, as many as may be at once"
 
 
 def _turn(facts: Facts) -> str:
-    """Whose turn it is, when robots are there."""
+    """Whose turn it is, when robots are there, or none is needed."""
     busy = ""
-    if facts.fleet.free == 0:
+    if not facts.needs_robot:
+        busy = f"{facts.server_runs} runs without a robot are at work, as many as may be" if facts.server_full else ""
+    elif facts.fleet.free == 0:
         busy = "the only robot is busy" if facts.fleet.taking == 1 else f"all {facts.fleet.taking} robots are busy"
     if facts.ahead == 0:
-        return f"it is the next one; {busy or 'a robot is free and about to take it'}"
+        soon = (
+            "a robot is free and about to take it" if facts.needs_robot else "it needs no robot and is about to start"
+        )
+        return f"it is the next one; {busy or soon}"
     count = f"more than {AHEAD_COUNTED_MAX}" if facts.ahead > AHEAD_COUNTED_MAX else str(facts.ahead)
     behind = f"behind {count} other{'' if facts.ahead == 1 else 's'}"
     return f"{behind}; {busy}" if busy else behind

@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.domain.calendar import Calendar, calendar_of
 from shared.domain.gates import (
+    SERVER_LOCK,
     AccountRules,
     Gate,
     Rules,
@@ -26,10 +27,12 @@ from shared.domain.gates import (
     workflow_lock,
 )
 from shared.domain.limits import Limit, period
-from shared.domain.run_state import LIVE
+from shared.domain.run_state import LIVE, RunState
 from shared.mongo import Mongo
 
 LIVE_MAX = 20_000
+HELD_MAX = 10_000
+"""Open circuit breakers that are read; more are not to be expected, and the opening of a run looks again."""
 WORKFLOW_FIELDS = {"account": 1, "name": 1, "title": 1, "current": 1, "settings": 1}
 
 
@@ -66,7 +69,8 @@ async def live_locks(mongo: Mongo) -> Counter[str]:
     for query in ({"state": {"$in": sorted(LIVE)}}, {"pending.to": "scheduler"}):
         async for run in mongo["runs"].find(query, {"locks": 1, "state": 1}).limit(LIVE_MAX):
             if "pending.to" not in query or run["state"] not in LIVE:
-                held.update(run.get("locks") or ())
+                parked = run["state"] == RunState.WAITING
+                held.update(lock for lock in run.get("locks") or () if not (parked and lock == SERVER_LOCK))
     return held
 
 
@@ -79,6 +83,7 @@ async def read_situation(
     counted = held if held is not None else await live_locks(mongo)
     accounts = await _by_id(mongo, "accounts", {document["account"] for document in documents}, {"settings": 1})
     circuits = await _by_id(mongo, "circuits", [document["_id"] for document in documents])
+    scenarios = await _held_scenarios(mongo, {document["account"] for document in documents})
     calendars = await Calendars.read(mongo, [(one["account"], one.get("settings") or {}) for one in documents])
     rules = {one["_id"]: rules_of(one.get("settings")) for one in documents}
     wholes = {id: account_rules_of(one.get("settings")) for id, one in accounts.items()}
@@ -91,6 +96,7 @@ async def read_situation(
             workflow=document["name"],
             published=document.get("current") is not None,
             circuit=circuits.get(id),
+            scenarios=scenarios.get(id, {}),
             calendar=calendars.of(document["account"], document.get("settings") or {}),
             used=[_filled(one, used) for one in _counters(document, rules[id], wholes, now)],
             runs=counted[workflow_lock(document["account"], document["name"])],
@@ -120,6 +126,16 @@ def _counters(
 def _filled(one: Used, found: Mapping[str, Mapping[str, Any]]) -> Used:
     used = int(found.get(one.counter, {}).get("used", 0))
     return Used(one.counter, one.limit, used, one.zone, one.of_account)
+
+
+async def _held_scenarios(mongo: Mongo, accounts: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The open circuit breakers of scenarios, by the workflow's id and the scenario's name."""
+    query = {"account": {"$in": sorted(accounts)}, "state": "open"}
+    held: dict[str, dict[str, dict[str, Any]]] = {}
+    async for circuit in mongo["circuits"].find(query).limit(HELD_MAX):
+        if circuit.get("scenario"):
+            held.setdefault(f"{circuit['account']}/{circuit['workflow']}", {})[circuit["scenario"]] = circuit
+    return held
 
 
 class Calendars:

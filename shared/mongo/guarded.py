@@ -10,13 +10,15 @@ about RETRY_S seconds, then become a TemporaryError; nothing above may retry ins
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bson import encode as bson_encode
 from pymongo import ReturnDocument
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     DuplicateKeyError,
     ExecutionTimeout,
@@ -37,6 +39,7 @@ RETRY_S = 10.0
 FAILOVER_CODES = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 """ShutdownInProgress, PrimarySteppedDown, NotWritablePrimary, Interrupted (both), NotPrimary (both)."""
 WRITE_CONFLICT_CODE = 112
+DUPLICATE_KEY_CODE = 11000
 WRITE_CONCERN_CODES = frozenset({64, 79, 100})
 REREAD_TIMEOUT_MS = 5_000
 
@@ -60,6 +63,9 @@ def is_transient(error: BaseException) -> bool:
         return True
     if isinstance(error, PyMongoError) and error.has_error_label("RetryableWriteError"):
         return True
+    if isinstance(error, BulkWriteError):
+        faults = _faults(error)
+        return faults <= FAILOVER_CODES and bool(faults or (error.details or {}).get("writeConcernErrors"))
     return isinstance(error, OperationFailure) and error.code in FAILOVER_CODES | WRITE_CONCERN_CODES
 
 
@@ -82,7 +88,32 @@ async def insert_once(collection: Collection, document: Mapping[str, Any], *, se
             ambiguous = True
             raise
 
-    return await attempt() if session is not None else await _retried(attempt, f"insert into {collection.name}")
+    return await attempt() if session is not None else await retried(attempt, f"insert into {collection.name}")
+
+
+async def insert_new(collection: Collection, documents: Sequence[Mapping[str, Any]]) -> bool:
+    """Insert those of some documents that are not there (by _id, or another unique key).
+
+    Returns: True when all are new. False when some were there, be it of an earlier try of this very call: who has to
+    know which looks. Raises: TemporaryError when the database gave no clear answer within RETRY_S seconds; some may be
+    stored then.
+    """
+
+    async def attempt() -> bool:
+        try:
+            await collection.insert_many([dict(document) for document in documents], ordered=False)
+        except BulkWriteError as error:
+            if _faults(error) or (error.details or {}).get("writeConcernErrors"):
+                raise
+            return False
+        return True
+
+    return await retried(attempt, f"insert into {collection.name}")
+
+
+def _faults(error: BulkWriteError) -> set[Any]:
+    """Codes of what went wrong with single writes, but for keys that are taken."""
+    return {entry.get("code") for entry in (error.details or {}).get("writeErrors", ())} - {DUPLICATE_KEY_CODE}
 
 
 async def guarded_update(
@@ -119,17 +150,20 @@ async def guarded_update(
         found = await _read(collection, id, session)
         return Guarded(found is not None and found.get("op") == op, found)
 
-    return await attempt() if session is not None else await _retried(attempt, f"update of {collection.name}")
+    return await attempt() if session is not None else await retried(attempt, f"update of {collection.name}")
 
 
 class WriteConflict(TemporaryError):
     """Another transaction changes the same documents; nothing was done."""
 
 
-async def in_transaction(mongo: Mongo, fn: Callable[[Session], Awaitable[T]], *, conflicts: bool = True) -> T:
+async def in_transaction(
+    mongo: Mongo, fn: Callable[[Session], Awaitable[T]], *, conflicts: bool = True, session: Session | None = None
+) -> T:
     """Run `fn(session)` in a transaction; again when the server says that this may help.
 
     conflicts: also after a write conflict; a caller that would look again in any case says no and gets WriteConflict.
+    session: the caller's own, which has nothing else in hand; else one is made for this transaction.
 
     `fn` may run several times, and does nothing but database calls with the session. Its own errors roll back and
     come through. Raises: TemporaryError when the database did not take it within RETRY_S seconds. The outcome is then
@@ -137,21 +171,30 @@ async def in_transaction(mongo: Mongo, fn: Callable[[Session], Awaitable[T]], *,
     """
 
     async def attempt() -> T:
-        async with (
-            mongo.client.start_session() as session,
-            await session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=mongo.db.write_concern),
-        ):
-            return await fn(session)
+        async with AsyncExitStack() as stack:
+            used = session
+            if used is None:
+                used = await stack.enter_async_context(mongo.client.start_session())
+            begun = await used.start_transaction(
+                read_concern=ReadConcern("snapshot"), write_concern=mongo.db.write_concern
+            )
+            async with begun:
+                return await fn(used)
 
     try:
-        return await _retried(attempt, "transaction", conflicts=conflicts)
+        return await retried(attempt, "transaction", conflicts=conflicts)
     except OperationFailure as error:
         if error.code == WRITE_CONFLICT_CODE:
             raise WriteConflict("another transaction changes the same documents") from error
         raise
 
 
-async def _retried(attempt: Callable[[], Awaitable[T]], what: str, *, conflicts: bool = True) -> T:
+async def retried(attempt: Callable[[], Awaitable[T]], what: str, *, conflicts: bool = True) -> T:
+    """Try `attempt` again after errors of transport, for RETRY_S seconds; it must be safe to repeat.
+
+    what: names it in the error. conflicts: also after a write conflict. Raises: TemporaryError; its own errors.
+    """
+
     def again(error: BaseException) -> bool:
         return _worth_another_try(error) and (conflicts or getattr(error, "code", None) != WRITE_CONFLICT_CODE)
 

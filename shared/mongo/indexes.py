@@ -23,6 +23,8 @@ from shared.obs.logs import get_logger
 _UP, _DOWN = 1, -1
 _DAY_S = 24 * 3600
 _TRIES_MAX = 5
+_ARCHIVED = {"wiredTiger": {"configString": "block_compressor=zstd"}}
+"""Collections of the archive: smaller, and slower to read."""
 _CONFLICTS = frozenset({85, 86})
 """IndexOptionsConflict, IndexKeySpecsConflict: an index of this name or these keys is defined otherwise."""
 _GONE = frozenset({26, 27})
@@ -104,8 +106,10 @@ _TASKS = (
     Index("tasks", (("account", _UP), ("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account_state"),
     Index("tasks", (("account", _UP), ("workflow", _UP), ("state", _UP)), name="workflow_state"),
     Index("tasks", (("account", _UP), ("state", _UP), ("_id", _UP)), name="account_state_id"),
+    Index("tasks", (("files", _UP),), partial={"files": {"$exists": True}}, name="files"),
     Index("tasks", (("held_by.run", _UP),), partial={"held_by.run": {"$exists": True}}, name="held_by"),
     Index("tasks", (("created_at", _DOWN), ("_id", _DOWN)), name="newest"),
+    Index("tasks", (("once.worker", _UP), ("state", _UP)), partial={"once.worker": {"$exists": True}}, name="once"),
 )
 
 _RUNS = (
@@ -117,18 +121,45 @@ _RUNS = (
     Index("runs", (("state", _UP), ("progressed_at", _UP)), name="progress"),
     Index("runs", (("tasks.task", _UP),), name="task"),
     Index("runs", (("locks", _UP), ("state", _UP)), name="locks"),
+    Index("runs", (("wants_robot", _UP), ("opened_at", _UP)), partial={"wants_robot": True}, name="wants_robot"),
+    Index("runs", (("warm", _UP), ("state", _UP)), partial={"warm": True}, name="warm"),
     Index("runs", (("trim", _UP),), partial={"trim": True}, name="trim"),
     Index("runs", (("opened_at", _DOWN), ("_id", _DOWN)), name="newest"),
+    Index("runs", (("wait.due_at", _UP),), partial={"state": "waiting"}, name="waiting"),
+    Index("runs", (("state", _UP), ("abort.at", _UP)), name="abort"),
 )
 
 _OTHERS = (
+    Index("decisions", (("woken", _UP), ("state", _UP)), partial={"woken": False}, name="woken"),
+    _pending("decisions"),
     Index("partners", (("account", _UP), ("name", _UP)), unique=True, name="name"),
     Index("keys", (("account", _UP), ("partner", _UP)), name="partner"),
     Index("sessions", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("sessions", (("user", _UP),), name="user"),
     Index("workflows", (("account", _UP), ("name", _UP)), unique=True, name="name"),
-    Index("versions", (("account", _UP), ("workflow", _UP), ("number", _DOWN)), unique=True, name="number"),
+    Index("versions", (("scenarios.worker", _UP),), partial={"scenarios.worker": False}, name="without_robot"),
+    Index(
+        "versions",
+        (("account", _UP), ("workflow", _UP), ("number", _DOWN)),
+        unique=True,
+        partial={"number": {"$exists": True}},
+        name="number",
+    ),
+    Index("versions", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("uploads", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("uploads", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("upload_rows", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("batches", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("tombstones", (("task", _UP),), name="task"),
+    Index("tombstones", (("batch", _UP),), name="batch"),
+    Index("files", (("touched_at", _UP),), name="touched"),
+    Index("files", (("account", _UP), ("size_bytes", _UP)), name="room"),
+    Index("files", (("bytes", _UP),), name="bytes"),
+    Index("files", (("unwanted.look_at", _UP),), partial={"unwanted.look_at": {"$exists": True}}, name="unwanted"),
+    Index("file_marks", (("at", _UP),), name="at"),
+    Index("rates", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("signed_ids", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("idempotency", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("late_replies", (("run", _UP), ("seq", _UP)), name="step"),
     Index("workers", (("addresses", _UP),), name="addresses"),
     Index(
@@ -144,12 +175,32 @@ _OTHERS = (
     Index("evidence_links", (("run", _UP), ("seq", _UP)), name="run"),
     Index("evidence_links", (("sha256", _UP),), name="content"),
     Index("endpoints", (("account", _UP), ("name", _UP)), unique=True, name="name"),
-    Index("deliveries", (("state", _UP), ("next_at", _UP)), partial={"next_at": {"$exists": True}}, name="due"),
+    Index("deliveries", (("lane", _UP), ("next_at", _UP)), partial={"lane": {"$exists": True}}, name="lane"),
+    Index("deliveries", (("claimed_by", _UP),), partial={"claimed_by": {"$gt": ""}}, name="claimed"),
+    Index(
+        "deliveries",
+        (("account", _UP), ("endpoint", _UP), ("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)),
+        name="endpoint",
+    ),
+    Index(
+        "deliveries", (("account", _UP), ("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account_state"
+    ),
+    Index("endpoints", (("circuit.tell.id", _UP),), partial={"circuit.tell.id": {"$exists": True}}, name="tell"),
+    Index("endpoints", (("circuit.open", _UP),), partial={"circuit.open": True}, name="open"),
     Index("deliveries", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
     Index("deliveries", (("state", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="state"),
     Index("deliveries", (("task", _UP),), name="task"),
+    Index(
+        "deliveries",
+        (("collect", _UP), ("account", _UP), ("endpoint", _UP), ("created_at", _UP), ("_id", _UP)),
+        partial={"collect": True},
+        name="collect",
+    ),
+    Index("deliveries", (("file", _UP),), partial={"file": {"$type": "string"}}, name="file"),
+    Index("deliveries", (("told", _UP),), partial={"told": {"$exists": True}}, name="told"),
     Index("results", (("account", _UP), ("n", _UP)), unique=True, partial={"n": {"$exists": True}}, name="feed"),
     Index("results", (("account", _UP), ("at", _UP), ("_id", _UP)), name="at"),
+    Index("feed_readers", (("account", _UP), ("_id", _UP)), name="account"),
     Index("documents", (("account", _UP), ("name", _UP)), unique=True, name="name"),
     Index("logs", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("logs", (("at", _DOWN), ("_id", _DOWN)), name="at"),
@@ -161,22 +212,108 @@ _OTHERS = (
     Index("logs", (("service", _UP), ("at", _DOWN), ("_id", _DOWN)), name="service"),
     Index("calendars", (("account", _UP), ("name", _UP)), unique=True, name="name"),
     Index("portals", (("account", _UP), ("name", _UP)), unique=True, name="name"),
+    Index("jobs", (("account", _UP), ("updated_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("sources", (("next_at", _UP),), partial={"next_at": {"$exists": True}}, name="due"),
+    Index("sources", (("wanted.command", _UP),), partial={"wanted.command": {"$exists": True}}, name="wanted"),
+    Index("sources", (("holder.by", _UP),), partial={"holder.by": {"$exists": True}}, name="held"),
+    Index("sources", (("account", _UP), ("updated_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("sources", (("updated_at", _DOWN), ("_id", _DOWN)), name="newest"),
+    Index("source_log", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("source_log", (("source", _UP), ("at", _DOWN), ("_id", _DOWN)), name="source"),
+    Index("source_log", (("command", _UP),), partial={"command": {"$type": "string"}}, name="command"),
     Index("usage", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("usage", (("account", _UP), ("workflow", _UP)), name="workflow"),
+    Index("object_matches", (("account", _UP), ("workflow", _UP)), name="workflow"),
+    Index("object_matches", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("circuits", (("account", _UP), ("state", _UP)), name="account"),
+    Index("paces_learned", (("key", _UP), ("place", _UP), ("rev", _UP)), name="place"),
+    Index("paces_learned", (("seen_at", _UP),), expire_after_s=90 * _DAY_S, name="ttl"),
     Index("events", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    _pending("events"),
     Index("events", (("at", _DOWN), ("_id", _DOWN)), name="at"),
     Index("events", (("account", _UP), ("at", _DOWN), ("_id", _DOWN)), name="account"),
     Index("events", (("target", _UP), ("at", _DOWN)), name="target"),
+    Index("decisions", (("state", _UP), ("due_at", _UP)), name="due"),
+    Index("decisions", (("account", _UP), ("state", _UP), ("asked_at", _DOWN), ("_id", _DOWN)), name="account_state"),
+    Index("decisions", (("account", _UP), ("asked_at", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("decisions", (("run", _UP),), name="run"),
+    Index("decisions", (("task", _UP),), name="task"),
     Index("audit", (("at", _DOWN), ("_id", _DOWN)), name="at"),
     Index("audit", (("target", _UP), ("at", _DOWN)), name="target"),
     Index("audit", (("account", _UP), ("at", _DOWN)), name="account"),
 )
 
-INDEXES: tuple[Index, ...] = (*_TASKS, *_RUNS, *_OTHERS)
+_ENDED = {"finished_at": {"$type": "date"}}
+_KEEPING = (
+    Index("tasks", (("account", _UP), ("finished_at", _UP), ("_id", _UP)), partial=_ENDED, name="ended"),
+    Index("tasks", (("erased.erasure", _UP),), partial={"erased.erasure": {"$exists": True}}, name="erased"),
+    Index("runs", (("account", _UP), ("finished_at", _UP), ("_id", _UP)), partial=_ENDED, name="ended"),
+    Index("evidence_links", (("account", _UP), ("at", _UP), ("_id", _UP)), partial={"dropped": False}, name="age"),
+    Index("evidence", (("unused_since", _UP),), partial={"unused_since": {"$type": "date"}}, name="unused"),
+    Index("results", (("task", _UP),), name="task"),
+    Index("archive_tasks", (("account", _UP), ("archived_at", _UP), ("_id", _UP)), name="age"),
+    Index("archive_tasks", (("account", _UP), ("workflow", _UP), ("reference", _UP)), name="reference"),
+    Index("archive_tasks", (("doomed_at", _UP),), partial={"doomed_at": {"$type": "date"}}, name="doomed"),
+    Index("archive_tasks", (("files", _UP),), partial={"files": {"$exists": True}}, name="files"),
+    Index("archive_tasks", (("erased.erasure", _UP),), partial={"erased.erasure": {"$exists": True}}, name="erased"),
+    Index("archive_runs", (("account", _UP), ("archived_at", _UP), ("_id", _UP)), name="age"),
+    Index("archive_runs", (("tasks.task", _UP),), name="task"),
+    Index("archive_deliveries", (("task", _UP),), name="task"),
+    Index("archive_results", (("task", _UP),), name="task"),
+    Index("archive_decisions", (("task", _UP),), name="task"),
+    Index("archive_decisions", (("run", _UP),), name="run"),
+    Index("archive_late_replies", (("run", _UP), ("seq", _UP)), name="step"),
+    Index("legal_holds", (("account", _UP), ("lifted_at", _UP)), name="standing"),
+    Index("legal_holds", (("at", _DOWN), ("_id", _DOWN)), name="newest"),
+    Index("erasures", (("state", _UP), ("created_at", _UP)), name="state"),
+    Index("erasures", (("account", _UP), ("created_at", _DOWN), ("_id", _DOWN)), name="account"),
+)
+
+_ALERTS = (
+    Index("alerts", (("key", _UP),), unique=True, partial={"open": True}, name="open"),
+    Index(
+        "alerts", (("notify.to", _UP), ("notify.due_at", _UP)), partial={"notify.to": {"$exists": True}}, name="notify"
+    ),
+    Index("alerts", (("since", _DOWN), ("_id", _DOWN)), name="newest"),
+    Index("alerts", (("account", _UP), ("since", _DOWN), ("_id", _DOWN)), name="account"),
+    Index("alerts", (("state", _UP), ("since", _DOWN), ("_id", _DOWN)), name="state"),
+    Index("alerts", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
+    Index("workers", (("quarantine.until", _UP),), partial={"quarantine.until": {"$exists": True}}, name="quarantine"),
+    Index("endpoints", (("enabled", _UP),), partial={"enabled": False}, name="disabled"),
+    Index("sources", (("down.since", _UP),), partial={"down.since": {"$exists": True}}, name="down"),
+    Index("circuits", (("state", _UP),), partial={"state": "open"}, name="open"),
+    Index("rules", (("account", _UP), ("_id", _UP)), name="account"),
+    Index(
+        "tasks",
+        (("account", _UP), ("workflow", _UP), ("finished_at", _DOWN), ("state", _UP)),
+        partial=_ENDED,
+        name="rate",
+    ),
+    Index("tasks", (("hold.at", _UP),), partial={"state": "held", "hold.reason": "in_doubt"}, name="in_doubt"),
+    Index(
+        "batches",
+        (("account", _UP), ("workflow", _UP), ("created_at", _DOWN)),
+        name="workflow",
+    ),
+)
+
+INDEXES: tuple[Index, ...] = (*_TASKS, *_RUNS, *_OTHERS, *_KEEPING, *_ALERTS)
 COLLECTIONS = tuple(
     sorted(
-        {index.collection for index in INDEXES} | {"accounts", "users", "steps", "evidence", "leases", "paces", "slots"}
+        {index.collection for index in INDEXES}
+        | {
+            "accounts",
+            "users",
+            "steps",
+            "archive_steps",
+            "evidence",
+            "feeds",
+            "hold_gates",
+            "leases",
+            "paces",
+            "slots",
+            "turns",
+        }
     )
 )
 """All collections; they are made at start, because older servers can't make one inside a transaction under load."""
@@ -206,7 +343,10 @@ async def _make_collections(mongo: Mongo) -> None:
     for name in COLLECTIONS:
         if name not in there:
             try:
-                await mongo.db.create_collection(name)
+                if name.startswith("archive_"):
+                    await mongo.db.create_collection(name, storageEngine=_ARCHIVED)
+                else:
+                    await mongo.db.create_collection(name)
             except (CollectionInvalid, OperationFailure) as error:  # another service made it at the same time
                 if isinstance(error, OperationFailure) and error.code != 48:
                     raise

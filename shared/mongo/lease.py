@@ -144,6 +144,7 @@ class Lease:
         self._still = StillTimes()
         self._beaten_at_s = float("-inf")
         self._task: asyncio.Task[None] | None = None
+        self._ending = False
 
     @property
     def fresh(self) -> bool:
@@ -204,11 +205,13 @@ class Lease:
     def start(self) -> None:
         """Acquire and beat from a task of this loop, until `stop`."""
         if self._task is None:
+            self._ending = False
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"lease-{self.name}")
 
     async def stop(self) -> None:
         """End the task and give the lease back."""
         if self._task is not None:
+            self._ending = True  # the driver's waits can swallow a cancellation (until Python 3.12)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
@@ -216,7 +219,7 @@ class Lease:
 
     async def _work(self) -> None:
         troubled = False
-        while True:
+        while not self._ending:
             try:
                 await self.acquire()
                 troubled = False

@@ -12,15 +12,27 @@ from typing import Any
 
 from shared.domain.calendar import Calendar
 from shared.domain.forecast import Inputs, forecast
-from shared.domain.gates import Gate, GateReason, Rules, group_lock
+from shared.domain.gates import (
+    SERVER_LOCK,
+    SETUP_AGAIN_FAILS,
+    Gate,
+    GateReason,
+    Rules,
+    group_lock,
+    scenario_gate,
+    warm_lock,
+)
 from shared.domain.priority import ListKey, aged_level, level, rank_reaching
-from shared.domain.scenario import task_key
+from shared.domain.scenario import layout, needs_robot, task_key
 from shared.domain.task_state import TaskState
-from shared.domain.why_waiting import AHEAD_COUNTED_MAX, Facts, Fleet, facts_view, fleet_of
+from shared.domain.warm import PARKED_QUERY
+from shared.domain.why_parked import wants_robot, why_parked
+from shared.domain.why_waiting import AHEAD_COUNTED_MAX, WARM_BUSY, WARM_READY, Facts, Fleet, facts_view, fleet_of
 from shared.domain.why_waiting import why_waiting as sentence
 from shared.domain.worker_state import Authorisation
 from shared.mongo import Mongo
 from shared.mongo.gates import Calendars, Situation, WorkflowGate, read_situation
+from shared.mongo.once import why_once
 from shared.obs.clock import now as clock_now
 from shared.obs.clock import now_us as clock_now_us
 
@@ -33,6 +45,9 @@ TASK_S_UNKNOWN = 60.0
 ROBOT_FIELDS = {
     "account": 1, "workflows": 1, "exclusive": 1, "tags": 1, "schedule": 1, "quarantine": 1, "drain": 1,
     "authorisation": 1, "connected": 1, "status": 1, "mode": 1, "run": 1,
+}  # fmt: skip
+RUN_FIELDS = {
+    "account": 1, "workflow": 1, "version": 1, "scenario": 1, "state": 1, "wait": 1, "wants_robot": 1, "worker": 1,
 }  # fmt: skip
 WAITS_FOR_A_PERSON = frozenset({GateReason.HELD, GateReason.UNPUBLISHED})
 
@@ -86,11 +101,15 @@ class Waiting:
 
     async def why(self, task: Mapping[str, Any]) -> str:
         """Why a task is not running, in one sentence."""
+        if _is_once(task):
+            return await why_once(self._mongo, task, self._at)
         facts, _, _ = await self._gather(task, AHEAD_COUNTED_MAX + 1)
         return sentence(facts)
 
     async def explain(self, task: Mapping[str, Any]) -> Explanation:
         """Why a task is not running, the facts behind it, and when it may start."""
+        if _is_once(task):
+            return Explanation(await why_once(self._mongo, task, self._at), {"once": dict(task["once"])}, None)
         facts, ahead, workflow = await self._gather(task, AHEAD_FORECAST_MAX)
         said = None
         if facts.state is TaskState.QUEUED and workflow is not None:
@@ -106,10 +125,15 @@ class Waiting:
         ids = frozenset({id, *(f"{key.account}/{key.workflow}" for key in heads)})
         situation = await self._situation(ids) if queued else Situation(self._at, {})
         workflow = situation.gates.get(id)
-        scenario = await self._scenario(task, workflow) if workflow is not None else {}
-        ahead = (
-            await _ahead(self._mongo, task, place, heads, situation, ahead_max) if place and workflow else _Ahead({})
-        )
+        await self._read_scenarios([one for one in situation.gates.values() if one is workflow or one.gate.open])
+        scenario = self._scenario(task, workflow) if workflow is not None else {}
+        ahead = _Ahead({})
+        if place and workflow:
+            lanes = {
+                one.id: _lane(self._scenarios.get(_version(one), ()), one, scenario) for one in situation.gates.values()
+            }
+            ahead = await _ahead(self._mongo, task, place, heads, situation, lanes, ahead_max)
+        on_robot = needs_robot(scenario)
         hold = task.get("hold") or {}
         facts = Facts(
             state=state,
@@ -121,11 +145,16 @@ class Waiting:
             hold_reason=hold.get("reason"),
             hold_text=hold.get("text") or "",
             run=(task.get("held_by") or {}).get("run"),
+            run_waits=await self._run_waits(task) if state is TaskState.RUNNING else None,
             ahead=ahead.total,
-            fleet=await self._fleet(task, workflow, scenario) if queued else Fleet(),
+            fleet=await self._fleet(task, workflow, scenario) if queued and on_robot else Fleet(),
+            warm=await self._warm(task, workflow, scenario, situation) if queued and workflow is not None else None,
+            needs_robot=on_robot,
+            server_runs=situation.held[SERVER_LOCK],
+            server_runs_max=None if on_robot else await _server_runs_max(self._mongo),
             group_runs=_group_runs(task, workflow, situation),
             group_fields=tuple(scenario.get("group_by") or ()),
-            gate=_gate(task, workflow) if queued else Gate(),
+            gate=_gate(task, workflow, scenario) if queued else Gate(),
         )
         return facts, ahead, workflow
 
@@ -139,15 +168,49 @@ class Waiting:
             self._situations[ids] = await read_situation(self._mongo, ids, self._at)
         return self._situations[ids]
 
-    async def _scenario(self, task: Mapping[str, Any], workflow: WorkflowGate) -> Mapping[str, Any]:
+    async def _read_scenarios(self, workflows: Sequence[WorkflowGate]) -> None:
+        """The scenarios of the current versions of these workflows, those that are not known yet."""
+        wanted = sorted({_version(one) for one in workflows} - self._scenarios.keys())
+        if wanted:
+            self._scenarios.update(dict.fromkeys(wanted, ()))
+            async for found in self._mongo["versions"].find({"_id": {"$in": wanted}}, {"scenarios": 1}):
+                self._scenarios[found["_id"]] = found.get("scenarios") or ()
+
+    def _scenario(self, task: Mapping[str, Any], workflow: WorkflowGate) -> Mapping[str, Any]:
         """The scenario that takes the task under the current version; empty when none does."""
-        version = f"{workflow.id}/{workflow.document.get('current')}"
-        if version not in self._scenarios:
-            found = await self._mongo["versions"].find_one({"_id": version}, {"scenarios": 1})
-            self._scenarios[version] = (found or {}).get("scenarios") or ()
-        scenarios = self._scenarios[version]
+        scenarios = self._scenarios[_version(workflow)]
         number = task_key(scenarios, task["input"]).scenario if scenarios else None
         return {} if number is None else scenarios[number]
+
+    async def _warm(
+        self, task: Mapping[str, Any], workflow: WorkflowGate, scenario: Mapping[str, Any], situation: Situation
+    ) -> str | None:
+        """Whether a run that is kept warm for the task's scenario and group stands ready, or is at work."""
+        if not scenario.get("warm"):
+            return None
+        digest = str(task.get("group") or "").rpartition(".")[2]
+        lock = warm_lock(task["account"], task["workflow"], str(scenario["name"]), digest)
+        if not situation.held[lock]:
+            return None
+        ready = {**PARKED_QUERY, "locks": lock, "version": _version(workflow)}
+        return WARM_READY if await self._mongo["runs"].find_one(ready, {"_id": 1}) is not None else WARM_BUSY
+
+    async def why_parked(self, run: Mapping[str, Any]) -> str | None:
+        """Why a live run makes no progress, as a clause; none: it is at work. run: its document."""
+        if not wants_robot(run):
+            return why_parked(run, Fleet())
+        id = f"{run['account']}/{run['workflow']}"
+        workflow = (await self._situation(frozenset({id}))).gates.get(id)
+        version = await self._mongo["versions"].find_one({"_id": run["version"]}, {"scenarios": 1})
+        scenarios = (version or {}).get("scenarios") or ()
+        scenario: Mapping[str, Any] = next((one for one in scenarios if one["name"] == run["scenario"]), {})
+        return why_parked(run, await self._fleet(run, workflow, scenario), _setup_gate(workflow, run["scenario"]))
+
+    async def _run_waits(self, task: Mapping[str, Any]) -> str | None:
+        """What the run that holds a task waits for."""
+        held = (task.get("held_by") or {}).get("run")
+        run = await self._mongo["runs"].find_one({"_id": held}, RUN_FIELDS) if held else None
+        return await self.why_parked(run) if run is not None else None
 
     async def _fleet(
         self, task: Mapping[str, Any], workflow: WorkflowGate | None, scenario: Mapping[str, Any]
@@ -178,10 +241,40 @@ async def _robots(mongo: Mongo, account: str) -> list[tuple[Mapping[str, Any], C
     ]
 
 
-def _gate(task: Mapping[str, Any], workflow: WorkflowGate | None) -> Gate:
-    if workflow is not None:
+def _gate(task: Mapping[str, Any], workflow: WorkflowGate | None, scenario: Mapping[str, Any]) -> Gate:
+    """The gate of its workflow, or that its scenario is held: what only a person ends counts for more."""
+    if workflow is None:
+        return Gate(GateReason.UNPUBLISHED, f"its workflow {task['workflow']} has no published version")
+    if workflow.gate.reason in WAITS_FOR_A_PERSON:
         return workflow.gate
-    return Gate(GateReason.UNPUBLISHED, f"its workflow {task['workflow']} has no published version")
+    return scenario_gate(workflow.standing, scenario.get("name")) or workflow.gate
+
+
+def _setup_gate(workflow: WorkflowGate | None, scenario: str) -> Gate | None:
+    """What keeps a run from setting up anew: a refused log-in holds its workflow, or failed setups its scenario."""
+    if workflow is None:
+        return None
+    if workflow.gate.reason is GateReason.HELD and workflow.gate.facts.get("reason") in SETUP_AGAIN_FAILS:
+        return workflow.gate
+    return scenario_gate(workflow.standing, scenario)
+
+
+def _version(workflow: WorkflowGate) -> str:
+    return f"{workflow.id}/{workflow.document.get('current')}"
+
+
+def _lane(
+    scenarios: Sequence[Mapping[str, Any]], workflow: WorkflowGate, scenario: Mapping[str, Any]
+) -> Sequence[str] | None:
+    """The beginnings of the keys of tasks that may be in the way of a task of `scenario`; none: all of the workflow's.
+
+    In nobody's way are tasks of held scenarios, and those that need a robot in the way of those that need none.
+    """
+    on_robot, held = needs_robot(scenario), workflow.standing.scenarios
+    alike = [needs_robot(one) == on_robot and one["name"] not in held for one in scenarios]
+    if all(alike):
+        return None
+    return [f"{layout(scenarios)}.{number:02d}" for number, is_alike in enumerate(alike) if is_alike]
 
 
 def _group_runs(task: Mapping[str, Any], workflow: WorkflowGate | None, situation: Situation) -> int:
@@ -209,11 +302,11 @@ async def _heads(mongo: Mongo, account: str) -> list[ListKey]:
 
 async def _ahead(
     mongo: Mongo, task: Mapping[str, Any], place: Mapping[str, Any], heads: Sequence[ListKey], situation: Situation,
-    limit: int,
+    lanes: Mapping[str, Sequence[str] | None], limit: int,
 ) -> _Ahead:  # fmt: skip
     """How many tasks of the account go first, counted up to `limit`: higher levels, then older ones.
 
-    Tasks of workflows that take none now are in nobody's way.
+    Tasks of workflows that take none now are in nobody's way. lanes: which of a workflow's tasks count (`_lane`).
     """
     mine = _my_level(task, place, situation)
     counts: dict[str, int] = {}
@@ -224,7 +317,8 @@ async def _ahead(
         workflow, left = situation.gates.get(id), limit - sum(counts.values())
         if workflow is None or not workflow.gate.open or left <= 0:
             continue
-        ranges = [one for key in keys if (one := _range_ahead(key, workflow.rules, mine, place)) is not None]
+        found = [one for key in keys if (one := _range_ahead(key, workflow.rules, mine, place)) is not None]
+        ranges = [narrowed for one in found for narrowed in _within(one, lanes.get(id))]
         if ranges:
             counts[id] = int(await mongo["tasks"].count_documents({"$or": ranges}, limit=left))
     return _Ahead(counts)
@@ -249,6 +343,19 @@ def _range_ahead(key: ListKey, rules: Rules, mine: int, place: Mapping[str, Any]
     return {"queue.list": str(key), "queue.rank": {"$lte": max(bounds)}} if bounds else None
 
 
+async def _server_runs_max(mongo: Mongo) -> int | None:
+    """How many runs without a robot may be at work; a scheduler writes it down when it opens the first one."""
+    found = await mongo["slots"].find_one({"_id": SERVER_LOCK}, {"max": 1})
+    return (found or {}).get("max")
+
+
+def _within(query: dict[str, Any], lane: Sequence[str] | None) -> list[dict[str, Any]]:
+    """The parts of a range of a list that belong to some scenarios: each a range of the index by key."""
+    if lane is None:
+        return [query]
+    return [{**query, "queue.key": {"$gte": f"{prefix}.", "$lt": f"{prefix}/"}} for prefix in lane]
+
+
 async def _forecast(
     mongo: Mongo, task: Mapping[str, Any], facts: Facts, ahead: _Ahead, workflow: WorkflowGate
 ) -> dict[str, Any]:
@@ -257,6 +364,9 @@ async def _forecast(
     paces = {one["_id"]: one async for one in mongo["paces"].find({"_id": {"$in": ids}})}
     mine = paces.get(workflow.id) or {}
     work_s = sum(n * float(paces.get(id, {}).get("task_s", TASK_S_UNKNOWN)) for id, n in ahead.counts.items())
+    free = facts.fleet.free > 0 if facts.needs_robot else not facts.server_full
+    if facts.warm == WARM_READY:  # nothing stands between it and its robot
+        free, ahead, work_s, mine = True, _Ahead({}), 0.0, {**mine, "overhead_s": 0.0}
     at = facts.now if facts.not_before is None else max(facts.now, facts.not_before)
     said = forecast(
         Inputs(
@@ -264,8 +374,12 @@ async def _forecast(
             calendar=workflow.standing.calendar,
             ahead_work_s=work_s,
             ahead_own=ahead.counts.get(workflow.id, 0),
-            robots=facts.fleet.taking,
-            busy_until_s=0.0 if facts.fleet.free else float(mine.get("task_s", TASK_S_UNKNOWN)),
+            robots=1
+            if facts.warm == WARM_READY
+            else facts.fleet.taking
+            if facts.needs_robot
+            else facts.server_runs_max or 1,
+            busy_until_s=0.0 if free else float(mine.get("task_s", TASK_S_UNKNOWN)),
             task_s=mine.get("task_s"),
             overhead_s=mine.get("overhead_s"),
             limits=tuple((one.limit, one.used) for one in workflow.standing.used if not one.of_account),
@@ -274,9 +388,14 @@ async def _forecast(
             account_zone=workflow.account.zone,
             runs_max=workflow.rules.runs_max,
             deadline=task.get("deadline"),
-            held=workflow.gate.reason in WAITS_FOR_A_PERSON,
+            held=facts.gate.reason in WAITS_FOR_A_PERSON,
         )
     )
     return {
         "starts_at": said.starts_at, "ends_at": said.ends_at, "deadline_kept": said.deadline_kept, "text": said.text,
     }  # fmt: skip
+
+
+def _is_once(task: Mapping[str, Any]) -> bool:
+    """Whether a task waits for one robot and for nothing else."""
+    return bool(task.get("once")) and task["state"] == TaskState.QUEUED

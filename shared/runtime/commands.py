@@ -38,13 +38,22 @@ _log = get_logger(__name__)
 
 
 async def issue(
-    mongo: Mongo, broker: Broker, *, kind: str, to: str, target: str, args: Mapping[str, Any], by: str
+    mongo: Mongo,
+    broker: Broker,
+    *,
+    kind: str,
+    to: str,
+    target: str,
+    args: Mapping[str, Any],
+    by: str,
+    id: str | None = None,
 ) -> str:
     """Ask the service `to` for `kind` (such as worker.authorise) on `target`; the id of the request.
 
+    id: `cmd_` and what makes it the same request when it is asked for again; none: a new one.
     A hint that can't be sent is no error: the owner finds the document. Raises: TemporaryError when it is not stored.
     """
-    at, command = now(), new_id("cmd_")
+    at, command = now(), id or new_id("cmd_")
     document = {
         "_id": command,
         "schema_version": 1,

@@ -7,6 +7,7 @@ paging.py, both re-exported here, because routes import from this module.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
@@ -15,10 +16,13 @@ from starlette.datastructures import URL, Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.domain.addresses import Network, networks
+from shared.domain.client import client_address, within
 from shared.errors import ErrorCode
 from shared.obs import trace
 from shared.obs.logs import get_logger
 from shared.obs.metrics import exposition, histogram
+from shared.runtime.openapi import add_problem_shape
 from shared.runtime.paging import current_url, decode_cursor, encode_cursor, paged
 from shared.runtime.problems import Problem, add_handlers, problem, problem_of
 
@@ -41,18 +45,23 @@ def create_app(
     *,
     version: str = VERSION,
     body_size_bytes_max: int = BODY_SIZE_BYTES_MAX,
+    body_limits: Mapping[str, int] | None = None,
     **more: Any,
 ) -> FastAPI:
     """A FastAPI app with /healthz, /readyz and /metrics; every error is a problem, every request has limit and trace.
 
-    service: stands in app.state.service. body_size_bytes_max: larger bodies are answered with 413. more: for FastAPI
-    itself.
+    service: stands in app.state.service. body_size_bytes_max: larger bodies are answered with 413. body_limits: other
+    limits by path. more: for FastAPI itself.
     """
     app = FastAPI(title=title, version=version, **more)
     app.state.service = service
     add_handlers(app)
+    add_problem_shape(app)
     _add_health(app, service)
-    app.add_middleware(_Frame, body_size_bytes_max=body_size_bytes_max)
+    proxies = networks(getattr(service.settings, "proxies", ""))
+    app.add_middleware(
+        _Frame, body_size_bytes_max=body_size_bytes_max, body_limits=dict(body_limits or {}), proxies=proxies
+    )
     return app
 
 
@@ -82,16 +91,21 @@ class _TooLarge(HTTPException):
 
 
 class _Frame:
-    """Around every request: trace, limit of the body, duration, and an answer for errors that nobody caught."""
+    """Around every request: trace, who asks, limit of the body, duration, an answer for errors that nobody caught."""
 
-    def __init__(self, app: ASGIApp, body_size_bytes_max: int) -> None:
+    def __init__(
+        self, app: ASGIApp, body_size_bytes_max: int, body_limits: Mapping[str, int], proxies: Sequence[Network]
+    ) -> None:
         self._app = app
         self._limit = body_size_bytes_max
+        self._limits = body_limits
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
+        scope = self._seen_through(scope, headers)
         token = current_url.set(URL(scope=scope))
         try:
             given = headers.get("traceparent")
@@ -100,15 +114,26 @@ class _Frame:
         finally:
             current_url.reset(token)
 
+    def _seen_through(self, scope: Scope, headers: Headers) -> Scope:
+        """The request as it was before the proxies that are believed: the client's address, and http or https."""
+        peer = scope.get("client")
+        if not self._proxies or not peer or not within(peer[0], self._proxies):
+            return scope
+        client = client_address(peer[0], headers.getlist("x-forwarded-for"), self._proxies)
+        scheme = headers.get("x-forwarded-proto", "").strip().lower()
+        more = {"scheme": scheme} if scheme in ("http", "https") else {}
+        return {**scope, "client": (client, peer[1]), **more}
+
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         started, status, read = time.perf_counter(), 0, 0
+        limit = self._limits.get(scope["path"], self._limit)
 
         async def counted() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._limit:
-                raise _TooLarge(self._limit)
+            if read > limit:
+                raise _TooLarge(limit)
             return message
 
         async def noted(message: Message) -> None:
@@ -119,8 +144,8 @@ class _Frame:
 
         try:
             declared = headers.get("content-length", "0")
-            if declared.isascii() and declared.isdigit() and int(declared) > self._limit:
-                raise _TooLarge(self._limit)
+            if declared.isascii() and declared.isdigit() and int(declared) > limit:
+                raise _TooLarge(limit)
             await self._app(scope, counted, noted)
         except Exception as error:
             answer = problem_of(error)

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from shared.errors import ErrorCode, PermanentError, RegenteError, TemporaryError
 from shared.mongo.guarded import is_transient
@@ -33,12 +34,15 @@ STATUS_OF_CODE = {
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.UNKNOWN_WORKFLOW: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
+    ErrorCode.TIMEOUT: 408,
     ErrorCode.CONFLICT: 409,
     ErrorCode.FINAL: 409,
     ErrorCode.REFERENCE_CONFLICT: 409,
     ErrorCode.DUPLICATE_REFERENCE: 409,
     ErrorCode.POISON: 409,
+    ErrorCode.GONE: 410,
     ErrorCode.TOO_LARGE: 413,
+    ErrorCode.UNSUPPORTED: 415,
     ErrorCode.INVALID_INPUT: 422,
     ErrorCode.UNKNOWN_COMMAND: 422,
     ErrorCode.TOO_MANY: 429,
@@ -52,8 +56,11 @@ _CODE_OF_STATUS = {
     403: ErrorCode.FORBIDDEN,
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.METHOD_NOT_ALLOWED,
+    408: ErrorCode.TIMEOUT,
     409: ErrorCode.CONFLICT,
+    410: ErrorCode.GONE,
     413: ErrorCode.TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED,
     422: ErrorCode.INVALID_INPUT,
     429: ErrorCode.TOO_MANY,
     503: ErrorCode.UNAVAILABLE,
@@ -110,6 +117,8 @@ def problem_of(error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
         code = _CODE_OF_STATUS.get(error.status_code, ErrorCode.INTERNAL)
         return problem(error.status_code, code, str(error.detail), headers=error.headers)
+    if isinstance(error, ClientDisconnect):  # nobody reads this
+        return problem(400, ErrorCode.MALFORMED, "the connection ended before the body did")
     if isinstance(error, PyMongoError) and is_transient(error):
         _log.warning("request failed: the database is away", reason=str(error)[:200])
         return _unavailable("the database does not answer at the moment; try again", None)

@@ -254,6 +254,7 @@ def _http_config(app: FastAPI) -> uvicorn.Config:
         date_header=True,
         timeout_graceful_shutdown=HTTP_GRACE_S,
         timeout_keep_alive=15,
+        proxy_headers=False,  # shared.runtime.http believes those that the settings name, nobody else
         ws_max_size=4 * 1024 * 1024,
         lifespan="on",
     )

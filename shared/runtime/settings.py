@@ -15,18 +15,31 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.domain.addresses import networks
 from shared.seal import MASTER_KEY_SIZE_BYTES
 
 PREFIX = "REGENTE_"
 EXIT_SETTINGS = 2
 _INSTANCE = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+
+
+def _networks(text: str) -> str:
+    try:
+        networks(text)
+    except ValueError as error:
+        raise ValueError(f"networks by comma, such as 10.0.0.0/8: {error}") from None
+    return text
+
+
+Networks = Annotated[str, AfterValidator(_networks)]
+"""Networks by comma, as shared.domain.addresses.networks reads them; empty: none."""
 
 
 class ServiceSettings(BaseSettings):
@@ -39,6 +52,9 @@ class ServiceSettings(BaseSettings):
     mongo_url: str = Field(description="mongodb://user:password@host:port/?replicaSet=... of MongoDB.")
     mongo_db: str = Field(default="regente", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="Name of the database.")
     master_key: SecretStr = Field(description="32 random bytes in base64: `openssl rand -base64 32`.")
+    proxies: Networks = Field(
+        default="", description="Networks by comma of reverse proxies whose X-Forwarded-For is believed."
+    )
     http_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
     instance: str = Field(default="", description="Name of this process, such as executor-1; no dots.")
@@ -49,6 +65,7 @@ class ServiceSettings(BaseSettings):
     scheduler_url: str = Field(default="http://127.0.0.1:8002", description="Where the scheduler is.")
     executor_url: str = Field(default="http://127.0.0.1:8003", description="Where the executor is.")
     delivery_url: str = Field(default="http://127.0.0.1:8004", description="Where delivery is.")
+    alerts_url: str = Field(default="http://127.0.0.1:8005", description="Where alerts is.")
     home: Path = Field(default=Path(".regente"), description="Folder of the installation's own data.")
 
     @property

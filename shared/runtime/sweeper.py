@@ -41,10 +41,12 @@ class Sweeper:
         self._idle = asyncio.Event()
         self._idle.set()
         self._trouble = ""
+        self._ending = False
 
     async def start(self) -> None:
         """Begin: the first sweep is at once."""
         if self._task is None:
+            self._ending = False
             self._kicked.set()
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"sweeper-{self.name}")
 
@@ -61,17 +63,19 @@ class Sweeper:
                 await asyncio.wait_for(self._idle.wait(), STOP_GRACE_S)
             except TimeoutError:
                 self._log.warning("sweep is cut off", sweeper=self.name)
+        self._ending = True  # a cancellation that meets a kick is swallowed by wait_for (until Python 3.12)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
 
     async def _work(self) -> None:
-        while True:
+        while not self._ending:
             pause = self._interval_s * random.uniform(1 - JITTER, 1 + JITTER)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._kicked.wait(), pause)
             self._kicked.clear()
-            await self._sweep()
+            if not self._ending:
+                await self._sweep()
 
     async def _sweep(self) -> None:
         started = monotonic_s()

@@ -23,36 +23,32 @@ from pydantic_monty import AsyncMonty, MontyComplete, MontyRuntimeError, MontySy
 from shared.contracts.workflow_file import (
     FILES_MAX,
     FILES_SIZE_BYTES_MAX,
-    OBJECT_NAME_PATTERN,
     SCRIPT_SIZE_BYTES_MAX,
-    SELECTOR_PATTERN,
     ObjectDef,
     WorkflowFile,
 )
+from shared.script.complaint import CheckError, validation, yaml_error
 from shared.script.modules import script_modules
+from shared.script.objects import Named, named_in, read_objects, unknown, unused
 
-PHASES = {"setup": ("group",), "execute": ("task",), "teardown": ("group",)}
+PHASES = {"setup": ("group",), "execute": ("task",), "keepalive": ("group",), "teardown": ("group",)}
+RESOLVED = "\nimport regente\n"
+"""Behind every script that is checked: the checker knows the types of the instructions' arguments only where `regente`
+is imported, and would let anything pass as an object elsewhere."""
 _LOCATION = re.compile(r"^(?P<file>[^:\n]*):(?P<line>\d+):\d+: (?P<message>.*)$")
 
 
 @dataclass(frozen=True)
-class CheckError:
-    """One thing that is wrong, and where."""
-
-    file: str
-    line: int | None
-    message: str
-
-
-@dataclass(frozen=True)
 class Checked:
-    """What came of a check; `errors` is empty when it may be published."""
+    """What came of a check; `errors` is empty when it may be published, whatever the warnings."""
 
     errors: tuple[CheckError, ...]
     definition: WorkflowFile | None
     objects: dict[str, ObjectDef] = field(default_factory=dict)
     digest: str = ""
     """SHA-256 over the files that a version consists of."""
+    warnings: tuple[CheckError, ...] = ()
+    """What looks wrong but may be meant."""
 
 
 async def check_workflow(files: Mapping[str, str]) -> Checked:
@@ -61,13 +57,19 @@ async def check_workflow(files: Mapping[str, str]) -> Checked:
     if errors:
         return Checked(tuple(errors), None)
     definition, errors = _definition(files)
-    objects, more = _objects(files)
-    errors += more
+    repository = read_objects(files)
+    errors += repository.errors
+    named: list[Named] = []
     if definition is not None:
         errors += _schema(definition)
         for scenario in definition.scenarios:
-            errors += await _script(scenario.script, files.get(scenario.script), objects)
-    return Checked(tuple(errors), definition, objects, digest(files))
+            found, complaints = await _script(
+                scenario.script, files.get(scenario.script), repository.objects, worker=scenario.worker
+            )
+            errors += [one for one in complaints if one not in errors]
+            named += found
+    warnings = [*repository.warnings, *unused(repository, named)] if not errors else []
+    return Checked(tuple(errors), definition, repository.objects, digest(files), tuple(warnings))
 
 
 def digest(files: Mapping[str, str]) -> str:
@@ -88,11 +90,8 @@ def _sizes(files: Mapping[str, str]) -> list[CheckError]:
 def _yaml(name: str, text: str) -> tuple[Any, list[CheckError]]:
     try:
         return yaml.safe_load(text), []
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        return None, [CheckError(name, line, f"not YAML: {error.problem or error.context or 'unreadable'}")]
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        return None, [CheckError(name, None, f"not YAML: {error}")]
+        return None, [yaml_error(name, error)]
 
 
 def _definition(files: Mapping[str, str]) -> tuple[WorkflowFile | None, list[CheckError]]:
@@ -105,14 +104,7 @@ def _definition(files: Mapping[str, str]) -> tuple[WorkflowFile | None, list[Che
     try:
         return WorkflowFile.model_validate(data), []
     except ValidationError as error:
-        return None, _validation(name, error)
-
-
-def _validation(name: str, error: ValidationError, prefix: str = "") -> list[CheckError]:
-    found = error.errors(include_input=False, include_url=False)
-    return [
-        CheckError(name, None, f"{prefix}{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg']}") for e in found
-    ]
+        return None, validation(name, error)
 
 
 def _schema(definition: WorkflowFile) -> list[CheckError]:
@@ -137,52 +129,39 @@ def _refers_outside(schema: Any) -> bool:
     return isinstance(schema, list) and any(_refers_outside(value) for value in schema)
 
 
-def _objects(files: Mapping[str, str]) -> tuple[dict[str, ObjectDef], list[CheckError]]:
-    name = "objects.yaml"
-    if name not in files:
-        return {}, []
-    data, errors = _yaml(name, files[name])
-    if errors:
-        return {}, errors
-    if not isinstance(data, dict):
-        return {}, [CheckError(name, None, "must map names to {selectors: [...]}")]
-    objects: dict[str, ObjectDef] = {}
-    for key, value in data.items():
-        if not isinstance(key, str) or not OBJECT_NAME_PATTERN.match(key):
-            errors.append(CheckError(name, None, f"{key!r} is no name: small letters, digits and underscores"))
-            continue
-        try:
-            objects[key] = ObjectDef.model_validate(value)
-        except ValidationError as error:
-            errors += _validation(name, error, f"{key}.")
-            continue
-        bad = [selector for selector in objects[key].selectors if not SELECTOR_PATTERN.match(selector)]
-        errors += [
-            CheckError(
-                name,
-                None,
-                f"{key}: selector {s!r} must begin with css=, text=, label=, role=, placeholder=, testid= or xpath=",
-            )
-            for s in bad
-        ]
-    return objects, errors
-
-
-async def _script(name: str, text: str | None, objects: Mapping[str, ObjectDef]) -> list[CheckError]:
+async def _script(
+    name: str, text: str | None, objects: Mapping[str, ObjectDef], *, worker: bool
+) -> tuple[list[Named], list[CheckError]]:
+    """What a script says about objects (nothing when it can't be read), and what is wrong with it."""
     if text is None:
-        return [CheckError(name, None, "is named in workflow.yaml, but missing")]
+        return [], [CheckError(name, None, "is named in workflow.yaml, but missing")]
     if len(text.encode()) > SCRIPT_SIZE_BYTES_MAX:
-        return [CheckError(name, None, f"larger than {SCRIPT_SIZE_BYTES_MAX} bytes")]
+        return [], [CheckError(name, None, f"larger than {SCRIPT_SIZE_BYTES_MAX} bytes")]
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return [CheckError(name, getattr(error, "lineno", None), f"does not parse: {error}")]
-    errors = _phases(name, tree)
-    return errors or await _types(name, text, objects)
+        return [], [CheckError(name, getattr(error, "lineno", None), f"does not parse: {error}")]
+    named = named_in(tree)
+    errors = [*_phases(name, tree), *unknown(name, named, objects)]
+    errors += [] if worker else _robot_used(name, tree)
+    return [named], errors or await _types(name, text, objects, worker=worker)
+
+
+def _robot_used(name: str, tree: ast.Module) -> list[CheckError]:
+    """Where a script of a scenario with worker: false imports the robot's instructions."""
+    text = "uses a robot, but its scenario says worker: false"
+    found = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for module in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names])
+        if module.partition(".")[0] == "robot"
+    ]
+    return [CheckError(name, line, text) for line in sorted(found)]
 
 
 def _phases(name: str, tree: ast.Module) -> list[CheckError]:
-    """Whether setup, execute and teardown stand there with their one argument."""
+    """Whether setup, execute, keepalive and teardown, as far as they stand there, have their one argument."""
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     errors = []
     for phase, (argument,) in PHASES.items():
@@ -195,7 +174,7 @@ def _phases(name: str, tree: ast.Module) -> list[CheckError]:
     return errors
 
 
-async def _types(name: str, text: str, objects: Mapping[str, ObjectDef]) -> list[CheckError]:
+async def _types(name: str, text: str, objects: Mapping[str, ObjectDef], *, worker: bool) -> list[CheckError]:
     """Monty's own type check, against the stubs. The text is compiled and its top level runs without host calls."""
     async with AsyncMonty(max_processes=1, request_timeout=30) as pool:
         checkout = pool.checkout(
@@ -203,12 +182,12 @@ async def _types(name: str, text: str, objects: Mapping[str, ObjectDef]) -> list
             type_check=True,
             type_check_format="concise",
             limits={"max_memory": 64_000_000, "max_turn_duration_secs": 2.0},
-            external_modules=script_modules(objects),
+            external_modules=script_modules(objects, worker=worker),
             os_policy={"datetime": "call_host", "sleep": "call_host", "random_start": {"seed": 0}},
         )
         try:
             async with checkout as session:
-                return await _load(name, session.feed_start(text))
+                return await _load(name, session.feed_start(text + RESOLVED))
         except MontyTypingError as error:
             return _diagnostics(name, error.display())
         except MontySyntaxError as error:

@@ -9,6 +9,8 @@ import sys
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -16,17 +18,28 @@ from hypothesis import strategies as st
 
 from regente_agent import catalogue as mine
 from regente_agent import reply, wire
+from regente_agent.drivers import elements
+from regente_agent.scrub import Scrubber
 from shared.contracts import topology
-from shared.contracts.catalogue import MODULES, Parameter, catalogue
+from shared.contracts.catalogue import MODULES, Instruction, Parameter
+from shared.contracts.catalogue import catalogue as all_instructions
 from shared.contracts.envelope import MESSAGE_SIZE_BYTES_MAX, Message, decode, encode
 from shared.contracts.messages.worker_abort import WorkerAbort
 from shared.contracts.messages.worker_heartbeat import WorkerHeartbeat
 from shared.contracts.messages.worker_instruction import BlobTarget, WorkerInstruction
 from shared.contracts.messages.worker_log import WorkerLog
-from shared.contracts.messages.worker_reply import WorkerReply
+from shared.contracts.messages.worker_reply import FailureContext, WorkerReply
 from shared.contracts.messages.worker_run_ended import WorkerRunEnded
+from shared.contracts.workflow_file import ROLE_PATTERN, SELECTOR_CHARS_MAX, SELECTOR_KINDS
 
 WORKER = "02aabbccddee"
+
+
+def catalogue() -> dict[str, Instruction]:
+    """What a robot does of it."""
+    return {name: one for name, one in all_instructions().items() if one.place == "robot"}
+
+
 FORMS = {"Object": "Target", "Secret": "Certificate", "str | Secret": "str", "list[str]": "List[str]", "float": "float"}
 """The stubs' types and the agent's: a secret travels as its value."""
 
@@ -145,6 +158,44 @@ def test_every_outcome_fits_in_a_reply_that_the_server_reads(value: object, text
         message = decode(wire.encode(wire.REPLY, body, WORKER))[1]
         assert isinstance(message, WorkerReply)
         assert (message.run, message.seq, message.epoch, message.outcome.value) == ("run_1", 4, 5, outcome["outcome"])
+
+
+def test_selectors_that_may_be_published_are_those_that_the_robot_reads() -> None:
+    assert set(elements._BY) == set(SELECTOR_KINDS)
+    assert elements._ROLE.pattern == ROLE_PATTERN.pattern
+    assert mine.SELECTOR_MAX == SELECTOR_CHARS_MAX
+
+
+texts = st.text(max_size=700)
+frames = st.fixed_dictionaries(
+    {
+        "pages": st.lists(st.fixed_dictionaries({"url": texts, "title": texts, "active": st.booleans()}), max_size=23),
+        "dialogs": st.lists(st.fixed_dictionaries({"type": texts, "message": texts, "answer": texts}), max_size=23),
+        "windows": st.lists(
+            st.fixed_dictionaries({"title": texts, "process": texts, "active": st.booleans()}), max_size=3
+        ),
+        "notes": st.lists(texts, max_size=23),
+    }
+)
+
+
+@given(frames, st.text(min_size=4, max_size=20), st.none() | st.integers(0, 9))
+def test_what_a_driver_saw_fits_in_a_reply_and_holds_nothing_that_was_typed(
+    seen: dict[str, list[Any]], typed: str, matched: int | None
+) -> None:
+    scrubber = Scrubber()
+    scrubber.remember({"text": typed})
+    seen["pages"].append({"url": f"https://portal/{quote(typed, safe='')}", "title": f"For {typed}", "active": True})
+    outcome = {"outcome": "in_doubt", "error": {"code": "TIMEOUT", "message": "m"}, "desktop": "lost"}
+    outcome.update(reply.sight({"context": seen, "matched": matched, "evidence": []}, scrubber))
+    origin = {"worker": WORKER, "session": "s", "journal": {"id": "j", "counter": 3}}
+    body = reply.body(reply.limited(outcome), "run_1", 4, 5, origin, repeated=False, lost=True)
+    message = decode(wire.encode(wire.REPLY, body, WORKER))[1]
+    assert isinstance(message, WorkerReply)
+    assert isinstance(message.context, FailureContext)
+    assert message.matched == matched
+    told = [page.title for page in message.context.pages if page.title.startswith("For ")]
+    assert all(typed not in title for title in told) or typed in "For ***"
 
 
 def test_ids_grow_with_time_and_are_uuids_of_version_7() -> None:

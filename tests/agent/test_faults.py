@@ -23,7 +23,7 @@ def code(reply: WorkerReply) -> str:
 def hang(bench: Bench, mark: Path, seq: int, **rest: Any) -> None:
     """Send an act that hangs, and wait until it has begun."""
     bench.send(bench.instruction(seq, "process.run", program="python", arguments=[MARK_AND_WAIT, str(mark)], **rest))
-    bench.until(mark.exists, "the program to begin")
+    bench.until(lambda: mark.exists() and mark.read_text() == "x", "the program to begin")
 
 
 def gone(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """`python -m tests.bench [NAME ...]`: measures, prints a table, writes bench.json into the installation's folder.
 
-A bench is a module of this folder with `async def rows(ground) -> list[Row]`, named in BENCHES. Exit code: 0 all bars
+A bench is a module of this folder with `async def rows(ground) -> list[Row]`, named in BENCHES; with BROKER = True it
+gets a broker too. Exit code: 0 all bars
 hold, 1 one does not, 2 there is no such bench.
 """
 
@@ -15,7 +16,7 @@ from shared.obs import logs
 from tests.bench.ground import prepared
 from tests.bench.rows import Row, store, table
 
-BENCHES = ("dispatch",)
+BENCHES = ("dispatch", "intake", "long_run", "parked")
 
 
 def main(names: list[str]) -> int:
@@ -28,8 +29,9 @@ def main(names: list[str]) -> int:
     path = read_settings().home / "bench.json"
     found: list[Row] = []
     for name in names or BENCHES:
-        with prepared() as ground:
-            rows = asyncio.run(importlib.import_module(f"tests.bench.{name}").rows(ground))
+        bench = importlib.import_module(f"tests.bench.{name}")
+        with prepared(broker=getattr(bench, "BROKER", False)) as ground:
+            rows = asyncio.run(bench.rows(ground))
         store(path, name, rows)
         found += rows
     print(f"\n{table(found)}\n\nwritten to {path}")

@@ -48,7 +48,7 @@ def dispatcher(mongo: Mongo) -> Dispatcher:
 class _NeverOpens:
     """In the place of the dispatcher's openings: every robot was taken a moment ago, so choosing ends there."""
 
-    async def open(self, opening: Any) -> Missed:
+    async def open(self, opening: Any, session: Any = None) -> Missed:
         """What is chosen is not claimed."""
         self.tasks = list(opening.tasks)
         return Missed.ROBOT
@@ -83,14 +83,14 @@ class Side:
 
     async def open(self) -> float:
         """Choose and claim: seconds."""
-        took_s = await _timed(self._opens.run_pass, gives=1)
+        took_s = await _timed(self._opens.run_turn, gives=1)
         await self._undo()
         return took_s
 
     async def choose(self) -> float:
         """Choose alone: seconds."""
         self._chosen.tasks = []
-        took_s = await _timed(self._chooses.run_pass, gives=0)
+        took_s = await _timed(self._chooses.run_turn, gives=0)
         assert self._chosen.tasks, "nothing was chosen"
         return took_s
 

@@ -1,6 +1,7 @@
-"""What benches stand on: a private database server in a folder of its own, taken away at the end.
+"""What benches stand on: private servers in a folder of their own, taken away at the end.
 
-Where REGENTE_MONGO_URL is set, that server is used; a bench makes databases of its own there and drops them.
+Where REGENTE_MONGO_URL is set, that database (and, for benches that need a broker, REGENTE_AMQP_URL) is used; a bench
+makes databases and virtual hosts of its own there and drops them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ class Ground:
     """Where a bench may work."""
 
     mongo_url: str
+    amqp_url: str | None = None
+    """Broker and its management API; none for benches that did not ask for one."""
+    amqp_admin_url: str | None = None
 
     def say(self, text: str, *, end: str = "\n") -> None:
         """Tell people how far it is."""
@@ -32,19 +36,23 @@ class Ground:
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator[Ground]:
-    """A database server, started if none is given."""
+def prepared(*, broker: bool = False) -> Iterator[Ground]:
+    """A database server, and a broker for those that need one, started if none is given."""
     settings = read_settings()
-    if settings.mongo_url is not None:
-        yield Ground(settings.mongo_url)
+    if settings.mongo_url is not None and (not broker or settings.amqp_admin_url is not None):
+        yield Ground(settings.mongo_url, settings.amqp_url, settings.amqp_admin_url)
         return
     room = settings.home / "bench"
     room.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="servers-", dir=room))
     servers = Servers(settings.home, folder, free_ports(SERVERS))
     try:
-        _start_database(servers)
-        yield Ground(servers.mongo_url)
+        if broker:
+            servers.start()
+            yield Ground(servers.mongo_url, servers.amqp_url, servers.amqp_admin_url)
+        else:
+            _start_database(servers)
+            yield Ground(servers.mongo_url)
     finally:
         servers.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from services.collector.core.documents import Push, task_document
-from services.collector.core.items import Item, digest_of
+from services.collector.core.documents import Push, task_documents
 from shared.domain.scenario import place_key
+from shared.intake.items import Item, digest_of
 from shared.mongo import Mongo
 from shared.mongo.indexes import INDEXES, apply_indexes
 from shared.obs.ids import new_id
@@ -113,7 +113,7 @@ def _documents(companies: int, first: int, count: int) -> Iterator[dict[str, Any
             index=0, reference=f"ref-{n}", input=value, digest=digest_of(value),
             priority=draw.choice([None, 0, 1, 2, 3, 4, 5]), group=_key(number, value["company"]),
         )  # fmt: skip
-        yield task_document(push, item, id=new_id("task_"), op="")
+        yield from task_documents(push, [item], {item.reference: new_id("task_")}, op="")
 
 
 @functools.cache

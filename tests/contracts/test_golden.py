@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import shared.contracts.messages  # noqa: F401 - registers every kind
-from shared.contracts.catalogue import MODULES, catalogue
+from shared.contracts.catalogue import MODULES, SERVER_MODULES, catalogue
 from shared.contracts.envelope import MalformedMessage, decode, encode, kinds
 from shared.contracts.topology import SERVICE_QUEUES, service_queues, worker_permissions
 
@@ -74,5 +74,5 @@ def test_a_robot_may_reach_only_its_own_queues() -> None:
 
 
 def test_every_instruction_says_what_it_does() -> None:
-    assert {name.partition(".")[0] for name in catalogue()} == set(MODULES)
+    assert {name.partition(".")[0] for name in catalogue()} == {*MODULES, *SERVER_MODULES}
     assert all(instruction.title and instruction.timeout_s > 0 for instruction in catalogue().values())

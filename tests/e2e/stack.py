@@ -131,13 +131,13 @@ class Stack:
         """Tend the processes until something holds; what it gave. tell: how things stand, when it does not in time."""
         deadline = time.monotonic() + seconds
         while True:
+            self.launcher.tend()  # first: what was killed must not be taken for ready
             with contextlib.suppress(httpx.TransportError):
                 found = holds()
                 if found:
                     return found
             if time.monotonic() >= deadline:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}{': ' + tell() if tell else ''}")
-            self.launcher.tend()
 
     def until_settled(self, ids: Sequence[str], seconds: float = DEADLINE_S) -> list[str]:
         """Wait until every task is final or held, and its outcome was delivered."""
@@ -154,8 +154,9 @@ class Stack:
         """Release the robots and workflows that failures of a test put into quarantine or held."""
         for worker in self.database["workers"].find({"failures": {"$gt": 0}}):
             self.console._call("POST", f"workers/{worker['_id']}/release")
-        for circuit in self.database["circuits"].find({"state": "open"}):
-            self.console._call("POST", f"workflows/{circuit['_id']}/release", json={})
+        held = {f"{one['account']}/{one['workflow']}" for one in self.database["circuits"].find({"state": "open"})}
+        for workflow in held:
+            self.console._call("POST", f"workflows/{workflow}/release", json={})
 
     def received(self) -> list[dict[str, Any]]:
         """What the partner has verified."""
@@ -172,8 +173,11 @@ class Stack:
         return next(kept for kept in self.launcher.supervisor.kept if kept.name == name)
 
     def kill(self, name: str) -> None:
-        """kill -9, of this one process only."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        """kill -9, of this one process only; returns when it is dead."""
+        child = self.kept(name).child
+        assert child is not None, f"{name} does not run"
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
 
     def restart_server(self, name: str, *, wipe: bool = False) -> None:
         """kill -9 of the broker or the database; with `wipe` its data is deleted before it is started again."""

@@ -34,6 +34,7 @@ def tasks(count: int, registration: str = GOOD) -> list[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def healthy_portal(stack: Stack) -> Iterator[None]:
     yield
+    stack.until(stack.all_ready, "whatever a test killed is back")
     stack.portal.delete("/_demo/faults").raise_for_status()
     stack.forgive()
 

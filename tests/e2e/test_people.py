@@ -8,6 +8,8 @@ from tests.e2e.stack import Stack
 from tests.e2e.test_faults import healthy_portal, settle, slow_submits, submitting, tasks, working
 
 __all__ = ["healthy_portal"]
+CUT_S_MAX = 2.0
+"""From the wish to the outcome in the journal, with the instruction in flight cut between."""
 
 
 def test_a_stopped_robot_finishes_its_task_first(stack: Stack) -> None:
@@ -39,6 +41,26 @@ def test_an_aborted_run_cuts_the_instruction_in_flight(stack: Stack) -> None:
     stack.portal.delete("/_demo/faults").raise_for_status()
     states = stack.until_settled(ids, 120)
     assert sorted(states) == ["held"] + ["succeeded"] * 2
+    settle(stack, step["task"], "failed")
+    invariants.check(stack, [id for id in ids if id != step["task"]])
+
+
+def test_an_aborted_task_ends_within_two_seconds_and_its_neighbours_go_back(stack: Stack) -> None:
+    """A submit was in flight: the task is held in doubt, its run aborted, the others are done by another run."""
+    slow_submits(stack, 20.0)
+    ids = list(stack.push(tasks(3)).values())
+    step = stack.until(lambda: submitting(stack, ids), "a submit in flight")
+    call(stack, f"tasks/{step['task']}/abort")
+    held = stack.until(lambda: stack.task(step["task"])["state"] == "held", "the task is held")
+    assert held
+    command = stack.database["commands"].find_one({"target": step["task"], "kind": "task.cancel"})
+    outcome = stack.database["steps"].find_one({"run": step["run"], "kind": "outcome", "task": step["task"]})
+    assert command is not None
+    assert outcome is not None
+    assert command["state"] == "done", command["reason"]
+    assert (outcome["at"] - command["created_at"]).total_seconds() < CUT_S_MAX
+    stack.portal.delete("/_demo/faults").raise_for_status()
+    assert sorted(stack.until_settled(ids, 120)) == ["held"] + ["succeeded"] * 2
     settle(stack, step["task"], "failed")
     invariants.check(stack, [id for id in ids if id != step["task"]])
 

@@ -115,7 +115,7 @@ class Robot:
 def size() -> Size:
     """The size that the environment asks for."""
     soak = os.environ.get("REGENTE_SOAK") == "1"
-    tasks = int(os.environ.get("REGENTE_FLEET_TASKS") or (100_000 if soak else 2_000))
+    tasks = int(os.environ.get("REGENTE_FLEET_TASKS") or (100_000 if soak else 5_000))
     if soak:
         return Size(tasks, 200, 8, kills_min=40, waiting_max=20_000, pause_s=(3.0, 12.0))
     return Size(tasks, 200, 8, kills_min=5, waiting_max=1_500, pause_s=(2.0, 5.0))

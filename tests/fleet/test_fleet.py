@@ -1,6 +1,6 @@
 """Eight schedulers, two hundred robots, schedulers killed at random: each task held once, all of them in their order.
 
-2,000 tasks in `make test` (REGENTE_FLEET_TASKS sets another number), 100,000 in `make soak`. What is checked stands in
+5,000 tasks in `make test` (REGENTE_FLEET_TASKS sets another number), 100,000 in `make soak`. What is checked stands in
 checks.py and watching.py, what order means in order.py; tests/fleet/test_order.py shows that the check of the order
 fails when it should.
 """

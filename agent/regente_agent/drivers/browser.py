@@ -19,6 +19,8 @@ from typing import Any, Callable, Dict, List, Optional, TypeVar
 from regente_agent import trust, wire
 from regente_agent.drivers import elements
 from regente_agent.drivers.contract import Certificate, Failure, InDoubt, Job, Target, act, read
+from regente_agent.drivers.sight import Sight
+from regente_agent.scrub import bare_url
 from regente_agent.settings import Settings
 
 VIEWPORT = {"width": 1280, "height": 800}
@@ -55,6 +57,7 @@ class Browser:
         self._context: Any = None
         self._certificate = ""
         self._crashed = False
+        self._sight = Sight()
 
     # instructions
 
@@ -65,17 +68,19 @@ class Browser:
             raise Failure("BAD_ARGUMENT", f"{url[:200]!r} is no address that a browser can open")
         self._ready_for(certificate)
         page = self._page() or self._context.new_page()
+        self._sight.watch(page)
         try:
             page.goto(url, wait_until="load", timeout=self.job.wait_s(timeout) * 1000)
         except Exception as error:  # Playwright's errors have no common ground but their texts
             if type(error).__name__ == "TimeoutError":
                 self._give_up_loading(page)
             raise self._not_loaded(url, error) from error
+        self.job.found()
 
     @act
     def fill(self, target: Target, text: str, *, timeout: Optional[float] = None) -> None:
         """Replace the text of a field."""
-        field = self._ready(target, timeout, lambda found: found.is_editable(), "can't be edited")
+        field = self._ready(target, timeout, "is_editable", "can't be edited")
         self._do(lambda: field.fill(text, timeout=self._rest_ms()))
 
     @act
@@ -87,7 +92,7 @@ class Browser:
     @act
     def select(self, target: Target, option: str, *, timeout: Optional[float] = None) -> None:
         """Choose an option of a list by its label or its value."""
-        field = self._ready(target, timeout, lambda found: found.is_enabled(), "is disabled")
+        field = self._ready(target, timeout, "is_enabled", "is disabled")
         choices: List[Dict[str, str]] = self._look(
             lambda: field.evaluate(
                 "e => Array.from(e.options || []).map(o => ({label: o.label.trim(), value: o.value}))"
@@ -103,7 +108,7 @@ class Browser:
     @act
     def check(self, target: Target, on: bool = True, *, timeout: Optional[float] = None) -> None:
         """Tick a box, or clear it."""
-        box = self._ready(target, timeout, lambda found: found.is_enabled(), "is disabled")
+        box = self._ready(target, timeout, "is_enabled", "is disabled")
         try:
             if box.is_checked(timeout=1000) == on:
                 return
@@ -125,8 +130,11 @@ class Browser:
     @read
     def exists(self, target: Target, *, timeout: Optional[float] = None) -> bool:
         """Whether an element appears within the time."""
-        wait_s = EXISTS_WAIT_S if timeout is None else timeout
-        return self._find(target, min(wait_s, self.job.left_s())) is not None
+        wait_s = self.job.wait_s(timeout, EXISTS_WAIT_S)
+        there = self._find(target, min(wait_s, self.job.left_s())).element is not None
+        if there:
+            self.job.found()
+        return there
 
     @read
     def wait(self, target: Target, *, timeout: Optional[float] = None) -> None:
@@ -185,6 +193,7 @@ class Browser:
                 self._say("warning", f"the browser did not close cleanly: {_first_line(error)}")
         self._context = self._browser = None
         self._certificate, self._crashed = "", False
+        self._sight.end()
 
     # for driver.py and screen.py
 
@@ -204,6 +213,8 @@ class Browser:
         Raises: Failure when it can't be taken.
         """
         page = self._open_page()
+        if not elements.answers(page, min(timeout_s, 2 * elements.ANSWER_S)):
+            raise Failure("DRIVER_FAILED", "the page does not answer; no picture can be taken of it")
         try:
             picture: bytes = page.screenshot(type="png", scale="css", timeout=timeout_s * 1000)
             return picture
@@ -213,15 +224,18 @@ class Browser:
             # a film of it (Page.startScreencast) would not end before the next page comes, with Chromium 150
             raise Failure("DRIVER_FAILED", "the page waits for its next one; no picture can be taken of it") from error
 
-    def where(self) -> Dict[str, str]:
-        """Address and title of the page, for a failure's log line."""
+    def context(self) -> Dict[str, Any]:
+        """What is open, for a failure's record."""
+        return self._sight.look(self._page())
+
+    def context_from_beside(self, wait_s: float) -> Dict[str, Any]:
+        """The same while an instruction hangs, from another thread."""
+        return self._sight.look_from_beside(self._page(), wait_s)
+
+    def last_picture(self, wait_s: float) -> Optional[bytes]:
+        """A PNG of the page although an instruction hangs, from another thread; the driver is killed next."""
         page = self._page()
-        if page is None:
-            return {}
-        try:
-            return {"url": str(page.url)[:500], "title": str(page.title())[:200]}
-        except Exception as error:  # a page in trouble may have no title; the failure itself is told elsewhere
-            return {"url": str(page.url)[:500], "title": f"({_first_line(error)})"}
+        return self._sight.last_picture(page, wait_s) if page is not None else None
 
     # private
 
@@ -256,6 +270,7 @@ class Browser:
             self._browser = self._playwright.chromium.launch(
                 executable_path=program, headless=self._settings.headless, args=switches
             )
+            self._sight.begin(self._browser)
         except Exception as error:
             raise Failure("DRIVER_FAILED", f"the browser did not start: {_why(error)}") from error
 
@@ -299,7 +314,9 @@ class Browser:
     def _on_dialog(self, dialog: Any) -> None:
         """A page's question would stop everything: information is accepted, a decision is declined."""
         self._say("warning", f"the page showed a dialog of type {dialog.type}: it was closed")
-        dialog.accept() if dialog.type in ("alert", "beforeunload") else dialog.dismiss()
+        accepted = dialog.type in ("alert", "beforeunload")
+        self._sight.note_dialog(str(dialog.type), str(dialog.message), "accepted" if accepted else "dismissed")
+        dialog.accept() if accepted else dialog.dismiss()
 
     def _on_crash(self, page: Any) -> None:
         self._crashed = True
@@ -313,41 +330,58 @@ class Browser:
         page = self._page()
         if page is None:
             raise Failure("NOT_FOUND", "no page is open: the script has to open one first")
+        self._sight.watch(page)
         return page
 
-    def _find(self, target: Target, wait_s: float) -> Any:
+    def _find(self, target: Target, wait_s: float) -> elements.Found:
         page = self._open_page()
-        found, selector = elements.find(page, target, wait_s, lambda: self.is_lost)
+        found = elements.find(page, target, wait_s, lambda: self.is_lost, exactly_one=self.job.commit)
         if self.is_lost:
             raise Failure("DRIVER_FAILED", "the browser has crashed")
-        if found is not None:
+        if found.index is not None:
+            self.job.matched = found.index
+            selector = target["selectors"][found.index]
             self._say("debug", f"{elements.title(target)} matched by {selector}")
+            if found.visible > 1:
+                text = f"{selector} shows {found.visible} visible elements; the first in the page's order was taken"
+                self._say("warning", f"{elements.title(target)}: {text}")
         return found
 
     def _found(self, target: Target, timeout: Optional[float]) -> Any:
         wait_s = self.job.wait_s(timeout)
         found = self._find(target, wait_s)
-        if found is None:
-            raise Failure("TIMEOUT", f"{elements.title(target)} did not appear within {wait_s:g} s")
-        return found
+        if found.element is None:
+            name = elements.title(target)
+            raise Failure("TIMEOUT", f"{name} did not appear within {wait_s:g} s; tried {found.tried}")
+        self.job.found()
+        return found.element
 
-    def _ready(self, target: Target, timeout: Optional[float], test: Callable[[Any], bool], lacking: str) -> Any:
-        """The element once it passes a test; nothing has been done to it."""
+    def _ready(self, target: Target, timeout: Optional[float], test: str, lacking: str) -> Any:
+        """The element once it passes a test (a method of Playwright's); nothing has been done to it."""
         wait_s = self.job.wait_s(timeout)
         found = self._found(target, timeout)
-        if not elements.poll(self._open_page(), lambda: self._look(lambda: test(found)), wait_s):
+        may_take_ms = max(wait_s, 1.0) * 1000
+
+        def passes() -> bool:
+            return self._look(lambda: bool(getattr(found, test)(timeout=may_take_ms)))
+
+        if not elements.poll(self._open_page(), passes, self.job.rest_s(wait_s)):
+            self.job.found_s = None
             raise Failure("TIMEOUT", f"{elements.title(target)} {lacking} after {wait_s:g} s")
+        self.job.found()
         return found
 
     def _clickable(self, target: Target, timeout: Optional[float]) -> Any:
         wait_s = self.job.wait_s(timeout)
         found = self._found(target, timeout)
         try:
-            found.click(trial=True, timeout=max(wait_s, 0.5) * 1000)
+            found.click(trial=True, timeout=max(self.job.rest_s(wait_s), 0.5) * 1000)
         except Exception as error:
+            self.job.found_s = None
             if self.is_lost:
                 raise Failure("DRIVER_FAILED", "the browser has crashed") from error
             raise Failure("TIMEOUT", f"{elements.title(target)} could not be clicked within {wait_s:g} s") from error
+        self.job.found()
         return found
 
     def _do(self, what: Callable[[], Any]) -> None:
@@ -377,11 +411,10 @@ class Browser:
 
     def _not_loaded(self, url: str, error: Exception) -> Failure:
         if type(error).__name__ == "TimeoutError":
-            return Failure("TIMEOUT", f"{url[:200]} did not load in time")
+            return Failure("TIMEOUT", f"{bare_url(url)[:200]} did not load in time")
         net = _NET_ERROR.search(str(error))
-        return Failure(
-            "DRIVER_FAILED", f"{url[:200]} could not be loaded: {net.group() if net else _first_line(error)}"
-        )
+        why = net.group() if net else _first_line(error).replace(url, bare_url(url))
+        return Failure("DRIVER_FAILED", f"{bare_url(url)[:200]} could not be loaded: {why}")
 
 
 def find_browser(settings: Settings) -> Optional[str]:

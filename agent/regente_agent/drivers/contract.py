@@ -67,12 +67,34 @@ class Job:
     """The run's own folder."""
     evidence_folder: Path
     """Where this instruction's evidence is kept until the server has it."""
+    find_s: Optional[float] = None
+    """How long to wait for an element when the script does not say."""
     began: float = field(default_factory=time.monotonic)
+    found_s: Optional[float] = None
+    """How long what it waited for took to appear and be ready; none as long as it did not."""
     evidence: List[Dict[str, Any]] = field(default_factory=list)
+    matched: Optional[int] = None
+    """Index of the selector that showed the element, if one was found."""
 
-    def wait_s(self, asked: Optional[float]) -> float:
-        """How long to wait for an element: as asked, else what the instruction's time leaves, at least a second."""
-        return max(0.0, asked) if asked is not None else max(self.timeout_s - WAIT_GRACE_S, 1.0)
+    def wait_s(self, asked: Optional[float], usual: Optional[float] = None) -> float:
+        """How long to wait for an element: as asked, else as the server says, else `usual`.
+
+        What is not asked for ends within the instruction's time, which is also `usual` when there is none: with some
+        seconds left for the act itself, and at least a second.
+        """
+        if asked is not None:
+            return max(0.0, asked)
+        whole = max(self.timeout_s - WAIT_GRACE_S, 1.0)
+        wanted = self.find_s if self.find_s is not None else usual
+        return whole if wanted is None else min(wanted, whole)
+
+    def rest_s(self, wait_s: float) -> float:
+        """What is left of a wait for what is there but not ready, at least a second (unless the whole was shorter)."""
+        return max(min(wait_s, 1.0), wait_s - (time.monotonic() - self.began))
+
+    def found(self) -> None:
+        """What was waited for is there."""
+        self.found_s = round(time.monotonic() - self.began, 4)
 
     def left_s(self) -> float:
         """What is left of the instruction's time, at least a second."""

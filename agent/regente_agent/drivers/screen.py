@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Optional
 
 from regente_agent.drivers.browser import Browser
 from regente_agent.drivers.contract import Failure, Job, read
@@ -40,6 +41,14 @@ class Screen:
 def has_desktop() -> bool:
     """Whether this process has a screen to look at."""
     return os.name == "nt" or sys.platform == "darwin" or bool(os.environ.get("DISPLAY"))
+
+
+def desktop_or_none() -> Optional[bytes]:
+    """A PNG of the desktop, where there is one and it can be taken."""
+    try:
+        return _desktop()
+    except Failure:
+        return None
 
 
 def _desktop() -> bytes:

@@ -1,6 +1,6 @@
 """Reading the body of a push: JSON as RFC 8259 has it, then the frame around the items.
 
-Called by: intake.py. The items themselves are left alone here: a bad one is refused by itself later. Pure.
+Called by: intake.py, api.py. The items themselves are left alone here: a bad one is refused by itself later. Pure.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 WORKFLOW_LENGTH_MAX = 63
 ITEMS_MAX = 10_000
+NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+JSON_TYPES = frozenset({"application/json", "text/json"})
 
 
 class Unreadable(Exception):
@@ -57,24 +59,35 @@ def read_push(data: bytes) -> PushBody:
     return PushBody(workflow, tasks)
 
 
+def media_kind(content_type: str | None) -> str | None:
+    """What the header Content-Type says a push is: `json`, `ndjson`, or none when it is neither."""
+    if content_type is None or not content_type.strip():
+        return "json"
+    media_type = content_type.split(";")[0].strip().lower()
+    if media_type in NDJSON_TYPES:
+        return "ndjson"
+    known = media_type in JSON_TYPES or (media_type.startswith("application/") and media_type.endswith("+json"))
+    return "json" if known else None
+
+
 def _is_unicode(text: str) -> bool:
     """False for lone surrogates, which JSON can escape and the database can't store."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def parse_json(data: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN or Infinity.
+def parse_json(data: bytes, what: str = "the body") -> Any:
+    """Strict JSON: UTF-8, no NaN or Infinity. what: names it in complaints.
 
     Raises: Unreadable.
     """
     try:
         return json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except RecursionError as error:
-        raise Unreadable("the body is nested too deeply") from error
+        raise Unreadable(f"{what} is nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise Unreadable("the body is not UTF-8") from error
+        raise Unreadable(f"{what} is not UTF-8") from error
     except ValueError as error:
-        raise Unreadable(f"the body is no JSON: {error}"[:300]) from error
+        raise Unreadable(f"{what} is no JSON: {error}"[:300]) from error
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -9,24 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Response
-from pydantic import BaseModel, Field
 
 from services.console.api.models import Action, Page
 from services.console.store.commands import Asked
 from shared.runtime.http import Problem, decode_cursor, encode_cursor, paged
+from shared.runtime.openapi import problem_responses
 
 T = TypeVar("T")
-
-
-class ProblemBody(BaseModel):
-    """What went wrong (RFC 9457)."""
-
-    type: str = Field(default="about:blank", description="A URI of the kind of problem.")
-    title: str = Field(description="The kind of problem, in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str | None = Field(default=None, description="What is wrong here, and what to do.")
-    code: str | None = Field(default=None, description="The kind of problem, for programs.")
-    errors: list[dict[str, Any]] | None = Field(default=None, description="Each thing that is wrong with the input.")
 
 
 _WORDS = {
@@ -46,8 +35,7 @@ _ALWAYS = (400, 401, 403, 404, 413, 422, 429, 503)
 
 def problems(*more: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: the problems that any may answer, and `more`."""
-    body = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
-    return {status: {"description": _WORDS[status], "content": body} for status in (*_ALWAYS, *more)}
+    return problem_responses(_WORDS, *_ALWAYS, *more)
 
 
 def page(response: Response, items: Sequence[T], cursor: str | None) -> Page[T]:

@@ -25,6 +25,7 @@ from services.console.api.models import (
     View,
 )
 from services.console.core.certificate import SIZE_BYTES_MAX
+from services.console.core.totp import checked_secret
 from services.console.store import documents as store
 
 router = APIRouter(tags=["documents"], responses=problems())
@@ -61,15 +62,37 @@ class CertificateDocument(Body):
     )
 
 
+class LoginDocument(Body):
+    """A user and a password, for `auth` of http.request."""
+
+    kind: Literal["login"] = Field(description="login.")
+    user: str = Field(min_length=1, max_length=500, pattern=r"^[^:\x00-\x1f]+$", description="Without a colon.")
+    password: SecretStr = Field(min_length=1, max_length=1000, description="The password.")
+
+
+def _base32(value: SecretStr) -> SecretStr:
+    return SecretStr(checked_secret(value.get_secret_value()))
+
+
+class TotpDocument(Body):
+    """What makes one-time codes (RFC 6238)."""
+
+    kind: Literal["totp"] = Field(description="totp.")
+    secret: Annotated[SecretStr, AfterValidator(_base32)] = Field(max_length=500, description="In base32.")
+    digits: Literal[6, 7, 8] = Field(default=6, description="Digits of a code.")
+    period_s: int = Field(default=30, ge=15, le=120, description="Seconds that a code lasts.")
+    algorithm: Literal["SHA1", "SHA256", "SHA512"] = Field(default="SHA1", description="Hash.")
+
+
 class DocumentView(View):
     """A document, without its value."""
 
     id: Id
     account: str = Field(description="Whose it is.")
     name: str = Field(description="What scripts call it.")
-    kind: str = Field(description="text or certificate.")
+    kind: str = Field(description="text, certificate, login or totp.")
     meta: dict[str, Any] = Field(
-        default_factory=dict, description="Of a certificate: subject, issuer, origins, expiry."
+        default_factory=dict, description="Of a certificate: subject, issuer, origins, expiry; of a login: its user."
     )
     updated_at: datetime = Field(description="Last change.")
     updated_by: str | None = Field(default=None, description="Who.")
@@ -99,13 +122,22 @@ async def get_document(account: NamePath, name: DocumentPath, viewer: Admin, con
 async def put_document(
     account: NamePath,
     name: DocumentPath,
-    body: Annotated[TextDocument | CertificateDocument, Field(discriminator="kind")],
+    body: Annotated[TextDocument | CertificateDocument | LoginDocument | TotpDocument, Field(discriminator="kind")],
     viewer: Admin,
     context: ContextOf,
 ) -> DocumentView:
     """Store a document, in place of what was there."""
     if isinstance(body, TextDocument):
         return DocumentView.of(await store.put_text(context, viewer, account, name, body.text.get_secret_value()))
+    if isinstance(body, LoginDocument):
+        login = {"user": body.user, "password": body.password.get_secret_value()}
+        return DocumentView.of(
+            await store.put_value(context, viewer, account, name, "login", login, {"user": body.user})
+        )
+    if isinstance(body, TotpDocument):
+        meta = {"digits": body.digits, "period_s": body.period_s, "algorithm": body.algorithm}
+        value: dict[str, Any] = {**meta, "secret": body.secret.get_secret_value()}
+        return DocumentView.of(await store.put_value(context, viewer, account, name, "totp", value, meta))
     pkcs12 = base64.b64decode(body.pkcs12.get_secret_value())
     passphrase = body.passphrase.get_secret_value()
     return DocumentView.of(

@@ -25,6 +25,16 @@ class LimitUse(View):
     on_limit: str = Field(description="block: it waits for the next period; alert: there is an event only.")
 
 
+class HeldScenario(View):
+    """A scenario that takes no tasks until its workflow is released; the other scenarios go on."""
+
+    scenario: str = Field(description="Its name.")
+    text: str = Field(default="", description="What its setup said last.")
+    at: datetime | None = Field(default=None, description="Since when.")
+    failures: int = Field(default=0, description="Failed setups in a row.")
+    run: str | None = Field(default=None, description="The last run of them.")
+
+
 class QueueRow(View):
     """What waits for one workflow; figures of 10,000 mean 'or more'."""
 
@@ -40,6 +50,7 @@ class QueueRow(View):
     why: str | None = Field(description="Why not, in a sentence; null when it is open.")
     reason: str | None = Field(description="The same for programs: unpublished, held, closed, limit or runs.")
     held_since: datetime | None = Field(description="Since when it is held, by a person or its circuit breaker.")
+    held_scenarios: list[HeldScenario] = Field(description="Its scenarios whose setup failed again and again.")
     limits: list[LimitUse] = Field(description="Its own limits, in the order of its settings.")
 
 

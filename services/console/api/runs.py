@@ -1,4 +1,4 @@
-"""Runs: GET /api/v1/runs, their journals, and abort."""
+"""Runs: GET /api/v1/runs, their journals, stop and abort."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class RunView(View):
     workflow: str = Field(description="What is done.")
     version: str | None = Field(default=None, description="Id of the workflow's version.")
     scenario: str | None = Field(default=None, description="Name of the scenario.")
-    worker: str | None = Field(default=None, description="The robot.")
+    worker: str | None = Field(default=None, description="The robot; null: it needs none, or gave it back.")
+    warm: bool = Field(default=False, description="Whether it is kept ready for tasks of its group.")
+    wants_robot: bool = Field(default=False, description="Whether it gave its robot back, and waits for another.")
     epoch: int | None = Field(default=None, description="The robot's reservation.")
     state: RunState = Field(description="Where it stands.")
     tasks: list[RunTask] = Field(default_factory=list, description="In their order.")
@@ -60,6 +62,7 @@ class RunView(View):
     progressed_at: datetime | None = Field(default=None, description="Last progress.")
     last_seq: int | None = Field(default=None, description="Number of its last journal entry.")
     end: dict[str, Any] | None = Field(default=None, description="{reason, text}, when it has ended.")
+    once: dict[str, Any] | None = Field(default=None, description="{task, by} of a one-off run.")
     abort: dict[str, Any] | None = Field(default=None, description="{by, at, reason}, when somebody aborted it.")
 
 
@@ -85,6 +88,13 @@ class StepView(View):
     duration_s: float | None = Field(default=None, description="What the robot took, seconds.")
     value: Any = Field(default=None, description="What it gave, cut when it is long.")
     error: str | None = Field(default=None, description="CODE: message.")
+    matched: int | None = Field(default=None, description="Index of the selector that matched, from 0.")
+    context: dict[str, Any] | None = Field(
+        default=None, description="With a failure: {pages, dialogs, windows, notes} of the robot."
+    )
+    failure: dict[str, Any] | None = Field(
+        default=None, description="Of an outcome: {kind, code, message, line, traceback, recent, failed, context}."
+    )
     text: str | None = Field(default=None, description="What an entry that is no instruction says.")
     logs: list[Any] = Field(default_factory=list, description="What the script logged before it.")
     evidence: list[EvidenceView] = Field(default_factory=list, description="What it left behind.")
@@ -150,6 +160,12 @@ async def list_steps(
 async def abort(run: IdPath, body: AbortRequest, viewer: Operator, context: ContextOf, response: Response) -> Action:
     """End a run early: the instruction in flight is cut, the task in hand ends by its policy."""
     return action(response, await store.abort(context, viewer, run, body.reason))
+
+
+@router.post("/runs/{run}/stop", responses=problems(409))
+async def stop(run: IdPath, body: AbortRequest, viewer: Operator, context: ContextOf, response: Response) -> Action:
+    """End a run after the task in hand; its other tasks go back to the queue as they were."""
+    return action(response, await store.stop(context, viewer, run, body.reason))
 
 
 def _seq(cursor: str | None) -> int:

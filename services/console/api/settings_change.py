@@ -18,10 +18,12 @@ from shared.contracts.settings_file import (
     Concurrency,
     DeliverySettings,
     Limits,
+    Pacing,
     Price,
     Retry,
     Settings,
     TimeZone,
+    WarmSettings,
     Windows,
 )
 
@@ -70,6 +72,21 @@ class BreakerChange(Breaker):
     model_config = ConfigDict(json_schema_extra=without_defaults)
 
 
+class PacingChange(Pacing):
+    """Adaptive waits; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
+
+    pause_max: Seconds = Field(
+        default=5.0, le=60, validation_alias=AliasChoices("pause_max_s", "pause_max"),
+        description="Longest pause before an instruction, seconds; also `pause_max`, as in workflow.yaml.",
+    )  # fmt: skip
+    find_max: Seconds = Field(
+        default=60.0, ge=1, le=600, validation_alias=AliasChoices("find_max_s", "find_max"),
+        description="Longest learned wait for an element, seconds; also `find_max`, as in workflow.yaml.",
+    )  # fmt: skip
+
+
 _FIELDS = Settings.model_fields
 
 
@@ -89,7 +106,10 @@ class SettingsChange(Body):
     concurrency: ConcurrencyChange = Field(default_factory=ConcurrencyChange, description=MERGED)
     tags: list[Tag] = Field(default=[], max_length=20, description=_FIELDS["tags"].description)
     breaker: BreakerChange = Field(default_factory=BreakerChange, description=MERGED)
+    warm: WarmSettings | None = Field(default=None, description=_FIELDS["warm"].description)
     retry: RetryChange = Field(default_factory=RetryChange, description=MERGED)
+    environment: Name | None = Field(default=None, description="null: the account's, else none.")
+    pacing: PacingChange = Field(default_factory=PacingChange, description=MERGED)
     price: Price | None = Field(default=None, description="null: free.")
     delivery: DeliverySettings | None = Field(default=None, description="null: partners poll the results feed.")
 

@@ -53,6 +53,9 @@ class TaskRow(View):
     deadline: datetime | None = Field(default=None, description="It expires when it has not run by then.")
     held_by: dict[str, Any] | None = Field(default=None, description="{run, attempt, epoch} while it runs.")
     hold: dict[str, Any] | None = Field(default=None, description="{reason, text, at, run, seq} while it is held.")
+    once: dict[str, Any] | None = Field(
+        default=None, description="{worker, version, scenario, by} of a one-off run: not billed, not delivered."
+    )
     error: dict[str, Any] | None = Field(default=None, description="{kind, code, message, line, traceback}.")
 
 
@@ -135,6 +138,12 @@ async def get_task(task: IdPath, viewer: Reader, context: ContextOf) -> TaskView
 async def cancel(task: IdPath, viewer: Operator, context: ContextOf, response: Response) -> Action:
     """Cancel a task; a running one ends at its next instruction."""
     return action(response, await store.cancel(context, viewer, task))
+
+
+@router.post("/tasks/{task}/abort", responses=problems(409))
+async def abort(task: IdPath, viewer: Operator, context: ContextOf, response: Response) -> Action:
+    """Cancel a task now: the instruction in flight is cut; other tasks of its run go back as they were."""
+    return action(response, await store.abort(context, viewer, task))
 
 
 @router.post("/tasks/{task}/settle", responses=problems(409))

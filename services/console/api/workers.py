@@ -38,6 +38,7 @@ class WorkerView(View):
     mode: str | None = Field(default=None, description="run, pause, stop or abort.")
     epoch: int | None = Field(default=None, description="Raised by each reservation.")
     run: str | None = Field(default=None, description="The run that it is reserved for.")
+    warm: bool = Field(default=False, description="Its run is kept warm: set up, with nothing in hand.")
     seen: dict[str, Any] | None = Field(default=None, description="Its last heartbeat.")
     tags: list[str] = Field(default_factory=list, description="What it has.")
     workflows: list[str] | None = Field(default=None, description="Only these, as account/name; null: all.")

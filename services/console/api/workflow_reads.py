@@ -11,8 +11,9 @@ from pydantic import Field
 from services.console.api.access import ContextOf, Reader
 from services.console.api.answers import page, page_of, problems
 from services.console.api.models import PAGE_SIZE, AccountQuery, CursorQuery, Id, LimitQuery, NamePath, Page, View
+from services.console.api.queue import HeldScenario
 from services.console.store import workflows as store
-from services.console.store.circuits import get_circuit
+from services.console.store.circuits import get_circuit, held_scenarios
 
 router = APIRouter(tags=["workflows"], responses=problems())
 
@@ -46,6 +47,7 @@ class WorkflowWithCircuit(WorkflowView):
     """A workflow, and whether it is held."""
 
     circuit: CircuitView | None = Field(description="null: nothing ever went wrong with it.")
+    held_scenarios: list[HeldScenario] = Field(description="Its scenarios whose setup failed again and again.")
 
 
 class VersionRow(View):
@@ -89,7 +91,9 @@ async def get_workflow(account: NamePath, name: NamePath, viewer: Reader, contex
     """One workflow, and whether it is held."""
     document = await store.get_workflow(context, viewer, account, name)
     circuit = await get_circuit(context, account, name)
-    return WorkflowWithCircuit.of(document, circuit=None if circuit is None else CircuitView.of(circuit))
+    held = [HeldScenario.of(one) for one in await held_scenarios(context, account, name)]
+    shown = None if circuit is None else CircuitView.of(circuit)
+    return WorkflowWithCircuit.of(document, circuit=shown, held_scenarios=held)
 
 
 @router.get("/workflows/{account}/{name}/versions")

@@ -52,12 +52,21 @@ class FilesToPublish(Body):
     settings: bool = Field(default=False, description="Overwrite the settings with the file's.")
 
 
+class WarningView(View):
+    """What looks wrong, but may be meant."""
+
+    file: str = Field(description="Where.")
+    line: int | None = Field(description="Line in it.")
+    message: str = Field(description="What.")
+
+
 class CheckedView(View):
     """Nothing is wrong."""
 
     name: str = Field(description="The workflow's name.")
     digest: str = Field(description="SHA-256 over its files.")
     errors: list[str] = Field(description="Always empty: what is wrong comes as a problem, 422.")
+    warnings: list[WarningView] = Field(description="Such as objects that no script uses.")
 
 
 class PublishedView(View):
@@ -67,24 +76,31 @@ class PublishedView(View):
     number: int = Field(description="The version's number.")
     digest: str = Field(description="SHA-256 over its files.")
     unchanged: bool = Field(description="The current version has these files already.")
+    warnings: list[WarningView] = Field(description="Such as objects that no script uses.")
 
 
 @router.post("/workflows/check")
 async def check(body: FilesToCheck, viewer: Reader, context: ContextOf) -> CheckedView:
     """Check a workflow's folder; nothing is stored."""
     checked = await store.check(context, body.files)
-    _refuse_errors(checked)
+    refuse_errors(checked)
     assert checked.definition is not None
-    return CheckedView(name=checked.definition.name, digest=checked.digest, errors=[])
+    return CheckedView(name=checked.definition.name, digest=checked.digest, errors=[], warnings=_warnings(checked))
 
 
 @router.post("/workflows")
 async def publish(body: FilesToPublish, viewer: Admin, context: ContextOf) -> PublishedView:
     """Check a workflow's folder, and publish it as a new version unless the current one has the same files."""
     checked = await store.check(context, body.files)
-    _refuse_errors(checked)
+    refuse_errors(checked)
     done = await store.publish(context, viewer, body.account, body.files, checked, settings=body.settings)
-    return PublishedView(name=done.name, number=done.number, digest=done.digest, unchanged=done.unchanged)
+    return PublishedView(
+        name=done.name,
+        number=done.number,
+        digest=done.digest,
+        unchanged=done.unchanged,
+        warnings=_warnings(checked),
+    )
 
 
 @router.patch("/workflows/{account}/{name}/settings")
@@ -96,7 +112,11 @@ async def patch_settings(
     return WorkflowView.of(await workflows.patch_settings(context, viewer, account, name, change))
 
 
-def _refuse_errors(checked: Checked) -> None:
+def _warnings(checked: Checked) -> list[WarningView]:
+    return [WarningView(file=one.file, line=one.line, message=one.message) for one in checked.warnings]
+
+
+def refuse_errors(checked: Checked) -> None:
     """Raises: Problem 422 with what is wrong, file by file."""
     if not checked.errors and checked.definition is not None:
         return

@@ -53,6 +53,8 @@ def _answer(views: dict[int, dict[str, Any]], entry: Mapping[str, Any], reply: M
         outcome=reply.get("outcome"),
         duration_s=reply.get("duration_s"),
         value=_short(reply.get("value")),
+        matched=reply.get("matched"),
+        context=reply.get("context"),
         error=f"{error.get('code', 'ERROR')}: {error.get('message', '')}" if isinstance(error, Mapping) else error,
     )
 
@@ -79,10 +81,20 @@ def _view(entry: Mapping[str, Any]) -> dict[str, Any]:
         "duration_s": None,
         "value": None,
         "error": None,
+        "matched": None,
+        "context": None,
+        "failure": _failure(entry),
         "text": _text(entry),
         "logs": [_short(line) for line in entry.get("logs") or []],
         "evidence": [],
     }
+
+
+def _failure(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """All that is kept with a failure, of the entry that ended a phase."""
+    outcome = entry.get("outcome")
+    error = outcome.get("error") if isinstance(outcome, Mapping) else None
+    return dict(error) if isinstance(error, Mapping) else None
 
 
 def _text(entry: Mapping[str, Any]) -> str | None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.contracts.settings_file import AccountSettings, Settings
-from shared.contracts.workflow_file import WorkflowFile
+from shared.contracts.workflow_file import Scenario, WorkflowFile
 
-DURATIONS = (("retry", "delay"), ("aging", "every"))
+DURATIONS = (("retry", "delay"), ("aging", "every"), ("pacing", "pause_max"), ("pacing", "find_max"))
 """Fields whose stored name carries the unit: `retry.delay` is stored as `retry.delay_s`."""
-MERGED = ("retry", "concurrency", "breaker")
+MERGED = ("retry", "concurrency", "breaker", "pacing")
 """Parts of which a change may name some fields only; every other part is replaced as a whole."""
 NAMING = {"holidays": "calendars", "portals": "portals"}
 """Settings that name documents of the account, and the collections in which these are."""
@@ -74,5 +74,12 @@ def stored_version(definition: WorkflowFile) -> dict[str, Any]:
         "title": definition.title,
         "input": definition.input,
         "timeouts": {"task_s": definition.timeouts.task, "instruction_s": definition.timeouts.instruction},
-        "scenarios": [scenario.model_dump(mode="json") for scenario in definition.scenarios],
+        "scenarios": [_stored_scenario(scenario) for scenario in definition.scenarios],
     }
+
+
+def _stored_scenario(scenario: Scenario) -> dict[str, Any]:
+    document = scenario.model_dump(mode="json")
+    if scenario.warm is not None:
+        document["warm"] = {"keep_alive_s": scenario.warm.keep_alive}
+    return document

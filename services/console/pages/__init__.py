@@ -50,16 +50,25 @@ def add_pages(app: FastAPI, context: Context) -> None:
     from starlette.staticfiles import StaticFiles
 
     from services.console.pages import (
+        decision,
+        decisions,
+        delivery,
+        endpoints,
         events,
         fleet,
         login,
         logs,
+        new_task,
+        once,
         overview,
         reference,
         run,
         runs,
+        source,
+        sources,
         task,
         tasks,
+        upload,
         workflow,
         workflows,
     )
@@ -68,7 +77,12 @@ def add_pages(app: FastAPI, context: Context) -> None:
     app.add_middleware(Guarded)
     app.include_router(login.login_router(context))
     app.include_router(reference.reference_router(app))
-    for module in (overview, fleet, tasks, task, runs, run, events, logs, workflows, workflow):
+    # /tasks/new before /tasks/{task}: the first address that fits is taken
+    for module in (overview, fleet, tasks, new_task, upload, task, runs, run, decisions, decision):
+        module.add(context)
+    for module in (events, logs, workflows, workflow, once, sources, source):
+        module.add(context)
+    for module in (endpoints, delivery):
         module.add(context)
     ui.run_with(
         app,

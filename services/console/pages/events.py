@@ -13,6 +13,7 @@ from services.console.pages.texts import words
 from services.console.pages.visit import Live, Visit, keep_fresh
 from services.console.store.context import Context
 from services.console.store.events import list_events
+from shared.domain.decision import address_of
 from shared.domain.events import EventKind, Severity
 
 ROWS = 50
@@ -49,12 +50,19 @@ def kinds(visit: Visit) -> dict[EventKind, str]:
         EventKind.LIMIT_WARNING: _("limit nearly used up"),
         EventKind.LIMIT_REACHED: _("limit reached"),
         EventKind.WORKFLOW_HELD: _("workflow held"),
+        EventKind.SCENARIO_HELD: _("scenario held"),
         EventKind.WORKFLOW_RELEASED: _("workflow released"),
         EventKind.LOGIN_REJECTED: _("log-in rejected"),
         EventKind.ROBOT_QUARANTINED: _("robot in quarantine"),
         EventKind.ROBOT_DRAINED: _("robot drained"),
         EventKind.RUN_STALLED: _("run stalled"),
+        EventKind.RUN_WANTS_ROBOT: _("run wants a robot"),
         EventKind.TASK_TIMED_OUT: _("task timed out"),
+        EventKind.DECISION_ASKED: _("decision asked"),
+        EventKind.ENDPOINT_DOWN: _("endpoint down"),
+        EventKind.ENDPOINT_UP: _("endpoint up again"),
+        EventKind.ENDPOINT_DISABLED: _("endpoint disabled"),
+        EventKind.UNAUTHORISED_ATTEMPT: _("unauthorised attempt"),
     }
 
 
@@ -112,6 +120,8 @@ def _target(event: dict[str, Any]) -> Any:
     target = str(event.get("target") or "")
     if target.startswith("task_"):
         return link(mono(f"task …{target[-8:]}"), f"/tasks/{target}")
+    if event["kind"] == EventKind.DECISION_ASKED:
+        return link(mono(f"decision …{target[-17:]}"), f"/decisions/{address_of(target)}")
     if target.startswith("run_"):
         return link(mono(f"run …{target[-8:]}"), f"/runs/{target}")
     if target.count("/") == 1:

@@ -82,7 +82,7 @@ def _fleet(visit: Visit, workers: list[dict[str, Any]]) -> Html:
             _name(one),
             one.get("account") or _("shared"),
             _access(visit, one),
-            state(_, one.get("status")),
+            state(_, "warm" if one.get("warm") else one.get("status")),
             state(_, one.get("mode")),
             link(mono(short_id(one["run"])), f"/runs/{one['run']}") if one.get("run") else "",
             age(_seen_at(one), at) if one.get("connected") else "",

@@ -5,21 +5,27 @@ Called by: every page. Change also: texts.py (names of the pages), static/consol
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
 from nicegui import ui
+from pymongo.errors import PyMongoError
 from starlette.responses import Response
 
 from services.console.pages.language import LANGUAGES
 from services.console.pages.markup import tag
 from services.console.pages.visit import Visit, enter
 from services.console.store.context import Context
+from services.console.store.decisions import COUNTED_MAX, count_open
 from services.console.store.users import set_preferences
+from shared.errors import TemporaryError
 
 RESPONSE_TIMEOUT_S = 15.0
 RECONNECT_TIMEOUT_S = 30.0
+COUNT_EVERY_S = 5.0
+DECISIONS = "/decisions"
 Build = Callable[[Visit], Awaitable[None]]
 _ZONE_SCRIPT = (
     "<script>document.cookie='regente_zone='+Intl.DateTimeFormat().resolvedOptions().timeZone+"
@@ -34,7 +40,10 @@ def menu(_: Callable[[str], str]) -> list[tuple[str, str, str]]:
         ("/fleet", "smart_toy", _("Robots")),
         ("/tasks", "checklist", _("Tasks")),
         ("/runs", "play_circle", _("Runs")),
+        (DECISIONS, "contact_support", _("Decisions")),
         ("/workflows", "account_tree", _("Workflows")),
+        ("/endpoints", "outbox", _("Endpoints")),
+        ("/sources", "input", _("Sources")),
         ("/events", "notifications", _("Events")),
         ("/logs", "notes", _("Logs")),
     ]
@@ -68,8 +77,26 @@ def draw_frame(visit: Visit, section: str) -> None:
             with ui.link(target=path).classes("entry" + (" here" if path == section else "")):
                 ui.icon(icon)
                 ui.label(name)
+                if path == DECISIONS:
+                    _draw_count(visit)
         ui.element("div").classes("grow")
         _draw_user(visit, dark)
+
+
+def _draw_count(visit: Visit) -> None:
+    """How many decisions wait, behind the menu's entry; nothing when there are none."""
+    _ = visit.text
+    label = ui.label().classes("count")
+    label.set_visibility(False)
+
+    async def count() -> None:
+        with contextlib.suppress(TemporaryError, PyMongoError):  # the page itself says so
+            number = await count_open(visit.context, visit.viewer)
+            label.set_text(f"{number}+" if number >= COUNTED_MAX else str(number))
+            label.props(f'aria-label="{number} {_("decisions wait")}"')
+            label.set_visibility(number > 0)
+
+    ui.timer(COUNT_EVERY_S, count, immediate=True)
 
 
 def _draw_user(visit: Visit, dark: Any) -> None:

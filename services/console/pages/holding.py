@@ -11,10 +11,11 @@ from typing import Any
 from nicegui import ui
 
 from services.console.core.access import Role
-from services.console.pages.markup import Html, age, badge, button, tag
+from services.console.pages.markup import Html, age, badge, button, join, tag
 from services.console.pages.texts import words
 from services.console.pages.visit import NO, Visit, act, confirm, confirm_with
 from services.console.store.circuits import hold, release
+from shared.domain.gates import HoldMode
 from shared.obs.clock import now
 
 FULL_PERCENT = 100
@@ -42,15 +43,38 @@ def standing(visit: Visit, row: Mapping[str, Any]) -> Html:
     named = {**words(_), "held": _("on hold")}
     since = age(row["held_since"], now()) if row["held_since"] else None
     why = tag("span", row["why"], class_="said") if row["why"] else None
-    return tag("span", badge(word, named.get(word, word)), " " if since else None, since, why, class_="stands")
+    held = [_held_scenario(visit, one) for one in row["held_scenarios"]]
+    return tag("span", badge(word, named.get(word, word)), " " if since else None, since, why, *held, class_="stands")
 
 
-def hold_buttons(visit: Visit, key: str, held: bool) -> Any:
-    """Hold or release; nothing for those who may not."""
+def _held_scenario(visit: Visit, circuit: Mapping[str, Any]) -> Html:
+    """A scenario that is held while the others of its workflow go on."""
+    _ = visit.text
+    text = f"{_('scenario')} {circuit['scenario']}: {circuit['text'] or ''}"
+    return tag("span", badge("held", _("on hold")), " ", text, class_="said")
+
+
+def hold_buttons(visit: Visit, key: str, row: Mapping[str, Any]) -> Any:
+    """Hold or release, both where only scenarios are held; nothing for those who may not."""
     _ = visit.text
     if not visit.viewer.may(Role.OPERATOR):
         return ""
-    return button(_("Release"), "release", key, "good") if held else button(_("Hold"), "hold", key)
+    hold_it, release_it = button(_("Hold"), "hold", key), button(_("Release"), "release", key, "good")
+    if row["held_since"] is not None:
+        return release_it
+    return join([release_it, " ", hold_it]) if row["held_scenarios"] else hold_it
+
+
+def _mode_field(visit: Visit) -> ui.select:
+    """What becomes of the runs at work."""
+    _ = visit.text
+    modes = {
+        HoldMode.PAUSE.value: _("go on to their end"),
+        HoldMode.STOP.value: _("finish the task in hand"),
+        HoldMode.ABORT.value: _("end now; instructions in flight are cut"),
+    }
+    field = ui.select(modes, label=_("Its runs"), value=HoldMode.STOP.value)
+    return field.props("outlined dense options-dense").classes("full")
 
 
 async def hold_or_release(visit: Visit, action: str, key: str) -> None:
@@ -58,10 +82,17 @@ async def hold_or_release(visit: Visit, action: str, key: str) -> None:
     _ = visit.text
     account, _slash, name = key.partition("/")
     if action == "hold":
-        question = f"{key}: {_('Take no more tasks of this workflow? What runs goes on.')}"
-        text = await confirm_with(visit, question, _("Hold"), lambda: ui.input(label=_("Why (shown with its tasks)")))
+        question = f"{key}: {_('Take no more tasks of this workflow?')}"
+        modes: list[ui.select] = []
+
+        def fields() -> ui.input:
+            modes.append(_mode_field(visit))
+            return ui.input(label=_("Why (shown with its tasks)"))
+
+        text = await confirm_with(visit, question, _("Hold"), fields)
         if text is not NO:
-            await act(visit, Role.OPERATOR, lambda: hold(visit.context, visit.viewer, account, name, text or ""))
+            mode = HoldMode(modes[0].value)
+            await act(visit, Role.OPERATOR, lambda: hold(visit.context, visit.viewer, account, name, text or "", mode))
     elif action == "release":
         question = f"{key}: {_('Take tasks of this workflow again? See first that what it was held for is gone.')}"
         if await confirm(visit, question, _("Release")):

@@ -116,7 +116,7 @@ def _queue(visit: Visit, depths: list[dict[str, Any]]) -> Html:
             seconds(None if one["oldest_age_s"] is None else round(one["oldest_age_s"])),
             limit_bars(visit, one["limits"]),
             standing(visit, one),
-            hold_buttons(visit, f"{one['account']}/{one['workflow']}", one["held_since"] is not None),
+            hold_buttons(visit, f"{one['account']}/{one['workflow']}", one),
         )
         for one in depths
     ]

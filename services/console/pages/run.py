@@ -8,14 +8,15 @@ from nicegui import ui
 
 from services.console.core.access import Role
 from services.console.pages.evidence import Lightbox, thumbnails
+from services.console.pages.failure import context_view, failure_view
 from services.console.pages.frame import add_page, card, heading
 from services.console.pages.markup import Html, code, facts, link, mono, seconds, strip, tag
+from services.console.pages.open_decision import OpenDecisions
 from services.console.pages.script import script_view
 from services.console.pages.texts import state, words
 from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
 from services.console.store.context import Context
-from services.console.store.runs import abort, get_run, list_steps
-from services.console.store.workflows import get_version
+from services.console.store.runs import abort, get_run, list_steps, run_files, stop
 from shared.domain.run_state import FINAL
 from shared.errors import PermanentError
 
@@ -56,6 +57,15 @@ class Journal:
         asked = [seq for seq, one in self.steps.items() if one["kind"] == "instruction"]
         return self.steps[max(asked)] if asked else None
 
+    def failed(self) -> dict[str, Any] | None:
+        """The newest entry that ended a phase by a failure."""
+        ended = [seq for seq, one in self.steps.items() if one["failure"]]
+        return self.steps[max(ended)] if ended else None
+
+    def evidence(self) -> list[dict[str, Any]]:
+        """All evidence of the steps that are shown."""
+        return [link for one in self.steps.values() for link in one["evidence"]]
+
 
 def _unanswered(step: dict[str, Any]) -> bool:
     return step["kind"] == "instruction" and step["outcome"] is None
@@ -75,9 +85,10 @@ async def build(visit: Visit) -> None:
         f"{_('Run')} …{run[-8:]}",
         tag("small", link(document["workflow"], f"/workflows/{document['account']}/{document['workflow']}")),
     )
-    files = await _files(visit, document)
+    files = await run_files(visit.context, visit.viewer, run)
     journal = Journal(visit, run)
     chosen = {"seq": visit.query.get("seq", FOLLOW)}
+    asking = OpenDecisions(visit)
     head = Live(classes="part")
     controls = _draw_controls(visit, run, chosen)
     box = Lightbox(visit)
@@ -88,6 +99,9 @@ async def build(visit: Visit) -> None:
         await box.on_click(action, key)
         await refresh()
 
+    failure_card = card(_("Failure"))
+    with failure_card:
+        failure = Live(clicked)
     with ui.element("div").classes("split"):
         with card(_("Instructions")).classes("scroll"):
             steps = Live(clicked)
@@ -102,7 +116,12 @@ async def build(visit: Visit) -> None:
         await journal.read()
         current = journal.current(chosen["seq"])
         controls(found)
+        await asking.refresh(run=run)
         head.show(_head(visit, found))
+        failed = journal.failed()
+        failure_card.set_visibility(failed is not None)
+        if failed is not None:
+            failure.show(failure_view(visit, failed["failure"], files, run=run, evidence=journal.evidence()))
         steps.show(_steps(visit, journal, current))
         detail.show(_detail(visit, current))
         script.show(script_view(files, current, _("No script is stored for this run.")))
@@ -110,21 +129,16 @@ async def build(visit: Visit) -> None:
     await keep_fresh(visit, refresh)
 
 
-async def _files(visit: Visit, run: dict[str, Any]) -> dict[str, str]:
-    """The texts of the version that the run executes."""
-    account, name, number = [*str(run.get("version") or "").split("/"), "", "", ""][:3]
-    try:
-        version = await get_version(visit.context, visit.viewer, account, name, int(number or 0))
-    except (PermanentError, ValueError):
-        return {}
-    return dict(version.get("files") or {})
-
-
 def _draw_controls(visit: Visit, run: str, chosen: dict[str, str]) -> Any:
-    """Follow and abort; returns the function that shows what the run's state allows."""
+    """Follow, stop and abort; returns the function that shows what the run's state allows."""
     _ = visit.text
 
-    async def stop() -> None:
+    async def after_task() -> None:
+        question = _("Stop this run? The task in hand is finished; its other tasks go back to the queue.")
+        if await confirm(visit, question, _("Stop")):
+            await act(visit, Role.OPERATOR, lambda: stop(visit.context, visit.viewer, run, "stopped on the run's page"))
+
+    async def at_once() -> None:
         question = _("Abort this run? The instruction in flight is cut; what it does may be left half done.")
         if await confirm(visit, question, _("Abort"), danger=True):
             await act(
@@ -135,10 +149,13 @@ def _draw_controls(visit: Visit, run: str, chosen: dict[str, str]) -> Any:
         follow = ui.button(_("Follow"), icon="sync", on_click=lambda: chosen.update(seq=FOLLOW)).props(
             "flat dense size=sm"
         )
-        cut = ui.button(_("Abort"), icon="stop", on_click=stop).props("outline dense color=negative size=sm")
+        end = ui.button(_("Stop"), icon="stop", on_click=after_task).props("outline dense size=sm")
+        cut = ui.button(_("Abort"), icon="cancel", on_click=at_once).props("outline dense color=negative size=sm")
 
     def show(found: dict[str, Any]) -> None:
         live = found["state"] not in FINAL
+        asked = found.get("abort") is not None
+        end.set_visibility(live and not asked and visit.viewer.may(Role.OPERATOR))
         cut.set_visibility(live and visit.viewer.may(Role.OPERATOR))
         follow.set_visibility(chosen["seq"] != FOLLOW)
 
@@ -243,8 +260,16 @@ def _detail(visit: Visit, step: dict[str, Any] | None) -> Html:
             (_("May take"), seconds(step["timeout_s"])),
             (_("Task"), link(mono(step["task"][-8:]), f"/tasks/{step['task']}") if step["task"] else ""),
             (_("Arguments"), code(step["args"]) if step["args"] else ""),
+            (_("Selector that matched"), _matched(visit, step)),
             (_("Value"), code(step["value"]) if step["value"] is not None else ""),
             (_("Logged"), code(step["logs"]) if step["logs"] else ""),
         ]
     )
-    return Html(shown + thumbnails(visit, step["evidence"], small=True))
+    return Html(shown + context_view(visit, step["context"]) + thumbnails(visit, step["evidence"], small=True))
+
+
+def _matched(visit: Visit, step: dict[str, Any]) -> str:
+    """Which one, counted as people count; the table of objects has their texts."""
+    _ = visit.text
+    matched = step["matched"]
+    return "" if matched is None else f"{_('number')} {matched + 1}"

@@ -17,12 +17,14 @@ from services.console.pages.texts import priority_name, words
 from services.console.pages.visit import NO, Visit, act, confirm, confirm_with
 from services.console.store.bulk import COUNTED_MAX, STATES, ask_bulk, count_matching
 from services.console.store.commands import Asked
-from services.console.store.tasks import cancel, steer
+from services.console.store.tasks import abort, cancel, steer
 from shared.domain.task_state import TaskState
 from shared.errors import PermanentError
 from shared.obs.clock import now
 
 INHERIT = "inherit"
+ABORT = "abort"
+"""For one task only: with many, runs are what is aborted."""
 
 
 def action_names(visit: Visit) -> dict[str, str]:
@@ -39,12 +41,17 @@ def action_names(visit: Visit) -> dict[str, str]:
 
 def possible(action: str, state: str) -> bool:
     """Whether an action can do something with a task in this state."""
-    return state in {one.value for one in STATES[action]}
+    return state == TaskState.RUNNING if action == ABORT else state in {one.value for one in STATES[action]}
 
 
 async def steer_one(visit: Visit, action: str, task: str) -> None:
     """Ask what there is to ask, and do it with one task."""
     _ = visit.text
+    if action == ABORT:
+        question = _("Abort this task? The instruction in flight is cut; other tasks of its run go back to the queue.")
+        if await confirm(visit, question, _("Abort"), danger=True):
+            await act(visit, Role.OPERATOR, lambda: abort(visit.context, visit.viewer, task))
+        return
     if action == "cancel":
         if await confirm(visit, _("Call this task off?"), _("Cancel it"), danger=True):
             await act(visit, Role.OPERATOR, lambda: cancel(visit.context, visit.viewer, task))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
 from services.console.core.access import Role
 from services.console.pages.evidence import Lightbox, thumbnails
+from services.console.pages.failure import failure_view
 from services.console.pages.frame import add_page, card, heading
 from services.console.pages.markup import Html, age, code, facts, link, mono, table, tag
-from services.console.pages.steering import action_names, possible, steer_one
+from services.console.pages.open_decision import OpenDecisions
+from services.console.pages.steering import ABORT, action_names, possible, steer_one
 from services.console.pages.texts import priority_name, state
 from services.console.pages.visit import Live, Visit, act, confirm, keep_fresh
 from services.console.pages.waiting import waiting_view
 from services.console.store.context import Context
-from services.console.store.runs import list_evidence, list_runs
+from services.console.store.runs import list_evidence, list_runs, run_files
 from services.console.store.tasks import get_task, settle
 from shared.domain.task_state import TaskState
 from shared.errors import PermanentError
@@ -42,6 +45,7 @@ async def build(visit: Visit) -> None:
         ui.label(str(error)).classes("empty")
         return
     heading(f"{_('Task')} {document['reference']}", tag("small", link(document["workflow"], _workflow(document))))
+    asking = OpenDecisions(visit)
     buttons = _draw_decision(visit, task)
     box = Lightbox(visit)
     with ui.element("div").classes("columns"):
@@ -51,6 +55,9 @@ async def build(visit: Visit) -> None:
                 waiting = Live()
             with card(_("Where it stands")):
                 standing = Live()
+            failure_card = card(_("Failure"))
+            with failure_card:
+                failure = Live(box.on_click)
             with card(_("History")):
                 history = Live()
             with ui.element("div").classes("pair"):
@@ -64,9 +71,12 @@ async def build(visit: Visit) -> None:
             with card(_("Runs")):
                 runs = Live()
 
+    files: dict[str, dict[str, str]] = {}
+
     async def refresh() -> None:
         found = await get_task(visit.context, visit.viewer, task)
         buttons(found)
+        await asking.refresh(task=task)
         waits = found["state"] == TaskState.QUEUED
         said = await explain(visit.context.mongo, found) if waits else None
         waiting_card.set_visibility(waits)
@@ -74,11 +84,29 @@ async def build(visit: Visit) -> None:
         standing.show(_standing(visit, found))
         history.show(_history(visit, found))
         result.show(_result(visit, found))
-        pictures.show(thumbnails(visit, await list_evidence(visit.context, visit.viewer, task)))
+        evidence = await list_evidence(visit.context, visit.viewer, task)
+        pictures.show(thumbnails(visit, evidence))
+        error, run = _error(found), _failed_run(found)
+        failure_card.set_visibility(bool(error))
+        if error:
+            if run not in files:
+                files[run] = await run_files(visit.context, visit.viewer, run)
+            failure.show(failure_view(visit, error, files[run], run=run or None, evidence=evidence))
         listed = await list_runs(visit.context, visit.viewer, task=task, limit=20)
         runs.show(_runs(visit, listed.items))
 
     await keep_fresh(visit, refresh, REFRESH_S)
+
+
+def _error(task: dict[str, Any]) -> dict[str, Any]:
+    """Its failure; while it goes on, that of the attempt before."""
+    return task.get("error") or task.get("last_error") or {}
+
+
+def _failed_run(task: dict[str, Any]) -> str:
+    """The run of its last attempt, as its history has it."""
+    runs = [str(line["run"]) for line in task.get("history") or () if line.get("run")]
+    return runs[-1] if runs else ""
 
 
 def _workflow(task: dict[str, Any]) -> str:
@@ -103,12 +131,15 @@ def _draw_decision(visit: Visit, task: str) -> Any:
             ui.button(_("It failed"), on_click=lambda: decide("failed")).props("unelevated dense color=negative")
             ui.button(_("Do it again"), on_click=lambda: decide("again")).props("outline dense")
     buttons: dict[str, Any] = {}
+    another = {"to": "/tasks/new"}
     with ui.row().classes("filters"):
-        for action, name in action_names(visit).items():
-            colour = "color=negative" if action == "cancel" else ""
+        for action, name in {**action_names(visit), ABORT: _("Abort")}.items():
+            colour = "color=negative" if action in ("cancel", ABORT) else ""
             buttons[action] = ui.button(name, on_click=lambda action=action: steer_one(visit, action, task)).props(
                 f"outline dense size=sm {colour}"
             )
+        like = ui.button(_("Another like this"), icon="content_copy", on_click=lambda: ui.navigate.to(another["to"]))
+        like.props("outline dense size=sm")
 
     async def decide(outcome: str) -> None:
         try:
@@ -131,6 +162,9 @@ def _draw_decision(visit: Visit, task: str) -> Any:
         held.set_visibility(may and found["state"] == TaskState.HELD)
         for action, button in buttons.items():
             button.set_visibility(may and possible(action, found["state"]))
+        like.set_visibility(may and not found.get("once"))
+        named = {"account": found["account"], "workflow": found["workflow"], "like": task}
+        another["to"] = f"/tasks/new?{urlencode(named)}"
 
     return show
 
@@ -140,8 +174,6 @@ def _standing(visit: Visit, task: dict[str, Any]) -> Html:
     hold, error = task.get("hold") or {}, task.get("error") or {}
     held_by = task.get("held_by") or {}
     line = f"{_('line')} {error['line']}" if error.get("line") else ""
-    traceback = error.get("traceback") or ""
-    traceback = traceback if isinstance(traceback, str) else "\n".join(str(frame) for frame in traceback)
     return facts(
         [
             (_("State"), state(_, task["state"])),
@@ -156,10 +188,11 @@ def _standing(visit: Visit, task: dict[str, Any]) -> Html:
                 if error
                 else "",
             ),
-            (_("Traceback"), tag("pre", traceback, class_="code") if traceback else ""),
             (_("Id"), mono(task["_id"])),
             (_("Account"), task["account"]),
             (_("Partner"), task.get("partner")),
+            (_("Came from"), _origin(task)),
+            (_("Batch"), link(mono(task["batch"]), f"/tasks?batch={task['batch']}") if task.get("batch") else ""),
             (_("Priority"), priority_name(_, task.get("priority")) or _("as the workflow")),
             (_("Attempts"), task.get("attempts", 0)),
             (_("Came"), visit.moment(task["created_at"])),
@@ -169,6 +202,14 @@ def _standing(visit: Visit, task: dict[str, Any]) -> Html:
             (_("Logs"), link(_("its log lines"), f"/logs?task={task['_id']}")),
         ]
     )
+
+
+def _origin(task: dict[str, Any]) -> Any:
+    """The source or timer that made it; by hand it was its user."""
+    source = task.get("source")
+    if not source or source == f"{task['account']}/hand":
+        return source or ""
+    return link(source, f"/sources/{source}")
 
 
 def _history(visit: Visit, task: dict[str, Any]) -> Html:

@@ -46,7 +46,9 @@ async def build(visit: Visit) -> None:
     """Draw the page."""
     _ = visit.text
     heading(_("Tasks"))
-    wanted = {name: visit.query.get(name, "") for name in ("state", "workflow", "reference", "account")}
+    wanted = {name: visit.query.get(name, "") for name in ("state", "workflow", "reference", "account", "batch")}
+    if visit.viewer.may(Role.OPERATOR):
+        _draw_entry(visit, wanted)
     await _draw_filters(visit, wanted)
     why = Reasons(visit)
 
@@ -72,6 +74,7 @@ async def build(visit: Visit) -> None:
             workflow=wanted["workflow"] or None,
             state=TaskState(wanted["state"]) if wanted["state"] in set(TaskState) else None,
             reference=wanted["reference"] or None,
+            batch=wanted["batch"] or None,
             limit=ROWS,
             cursor=visit.query.get("cursor"),
         )
@@ -83,6 +86,19 @@ async def build(visit: Visit) -> None:
         doing.show(actions_table(visit, recent))
 
     await keep_fresh(visit, refresh)
+
+
+def _draw_entry(visit: Visit, wanted: dict[str, str]) -> None:
+    """The ways to hand tasks in by hand."""
+    _ = visit.text
+    kept = {name: wanted[name] for name in ("account", "workflow") if wanted[name]}
+    ways = (("/tasks/new", "add", _("New task")), ("/tasks/upload", "upload_file", _("Upload a file")))
+    with ui.row().classes("filters ways"):
+        for address, icon, name in ways:
+            target = f"{address}?{urlencode(kept)}" if kept else address
+            ui.button(name, icon=icon, on_click=lambda target=target: ui.navigate.to(target)).props(
+                "outline dense size=sm"
+            )
 
 
 async def _account(visit: Visit, named: str) -> str | None:
@@ -108,6 +124,8 @@ def _draw_actions(visit: Visit, wanted: dict[str, str], account: str | None) -> 
         chosen.update({name: wanted[name] for name in ("state", "workflow") if wanted[name]})
         if wanted["reference"]:
             chosen["references"] = [wanted["reference"]]
+        if wanted["batch"]:
+            chosen["batch"] = wanted["batch"]
         for action in actions:
             colour = "color=negative" if action == "cancel" else ""
             ui.button(names[action], on_click=lambda action=action: steer_all(visit, action, chosen)).props(
@@ -181,6 +199,10 @@ async def _draw_filters(visit: Visit, wanted: dict[str, str]) -> None:
         field = ui.input(label=_("Reference"), value=wanted["reference"]).props("outlined dense clearable")
         field.on("keydown.enter", lambda: reopen("reference", field.value))
         field.on("clear", lambda: reopen("reference", ""))
+        if wanted["batch"]:
+            ui.chip(f"{_('Batch')} …{wanted['batch'][-8:]}", removable=True, color=None).classes("mono").on(
+                "remove", lambda: reopen("batch", "")
+            )
 
 
 def _table(visit: Visit, tasks: list[dict[str, Any]], why: dict[str, str]) -> Html:

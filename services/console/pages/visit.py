@@ -179,8 +179,11 @@ async def confirm_with(visit: Visit, question: str, yes: str, field: Any, *, dan
     return value if said else NO
 
 
-async def act(visit: Visit, role: Role, request: Callable[[], Awaitable[Any]]) -> bool:
-    """Do something for the user, if it may, and say what came of it. Whether it was done or will be."""
+async def act(visit: Visit, role: Role, request: Callable[[], Awaitable[Any]], *, quiet: bool = False) -> bool:
+    """Do something for the user, if it may, and say what came of it. Whether it was done or will be.
+
+    quiet: what worked shows by itself and is not said.
+    """
     _ = visit.text
     visit.checked_at_s = 0.0
     if not await visit.admitted():
@@ -198,7 +201,7 @@ async def act(visit: Visit, role: Role, request: Callable[[], Awaitable[Any]]) -
         log.warning("page_action_failed", error=str(error))
         ui.notify(_("It could not be asked for: the database does not answer."), type="negative")
         return False
-    return _say(visit, done)
+    return True if quiet else _say(visit, done)
 
 
 def _say(visit: Visit, done: Any) -> bool:

@@ -14,7 +14,7 @@ from services.console.pages.markup import Html, badge, join, table, tag
 from services.console.pages.visit import Visit
 from shared.mongo.waiting import Explanation
 
-WORDS = {"gate.reason", "gate.per"}
+WORDS = {"gate.reason", "gate.per", "warm"}
 """Facts whose value is one of a few words."""
 LEFT_OUT = {"state", "workflow", "hold", "not_before", "deadline"}
 """Facts that stand elsewhere on the page."""
@@ -53,7 +53,7 @@ def _rows(visit: Visit, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     names, words = _names(visit), _reasons(visit)
     grouped = (facts.get("group") or {}).get("fields")
     for key, value in facts.items():
-        if key in LEFT_OUT or (key == "group" and not grouped):
+        if key in LEFT_OUT or (key == "group" and not grouped) or (key == "robots" and facts.get("server")):
             continue
         within = value if isinstance(value, Mapping) else {"": value}
         for part, one in within.items():
@@ -91,6 +91,8 @@ def _reasons(visit: Visit) -> dict[str, str]:
         "limit": _("limit reached"),
         "runs": _("enough runs"),
         "unpublished": _("unpublished"),
+        "ready": _("stands ready"),
+        "busy": _("at work, or being prepared"),
         "hour": _("hour"),
         "day": _("day"),
         "month": _("month"),
@@ -114,6 +116,9 @@ def _names(visit: Visit) -> dict[str, str]:
         "gate.at": _("Since"),
         "gate.by": _("By"),
         "gate.run": _("Run"),
+        "warm": _("Robot kept warm for it"),
+        "server.runs": _("Runs without a robot"),
+        "server.max": _("Runs without a robot, at most"),
         "robots.authorised": _("Robots authorised"),
         "robots.may_run_it": _("Robots that may run it"),
         "robots.connected": _("Of these, connected"),

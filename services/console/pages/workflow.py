@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -10,11 +11,14 @@ from services.console.core.access import Role
 from services.console.pages.frame import add_page, card, heading
 from services.console.pages.holding import hold_buttons, hold_or_release, limit_bars, standing
 from services.console.pages.markup import Html, facts, link, mono, seconds, table, tag
+from services.console.pages.objects import objects_view
+from services.console.pages.pacing import draw_pacing
 from services.console.pages.robot_setup import window_text
 from services.console.pages.script import source
 from services.console.pages.texts import priority_name
 from services.console.pages.visit import Live, Visit, act, keep_fresh
 from services.console.store.context import Context
+from services.console.store.objects import workflow_objects
 from services.console.store.queue import queue_depths
 from services.console.store.workflows import get_version, get_workflow, list_versions, patch_settings
 from shared.errors import PermanentError
@@ -41,6 +45,8 @@ async def build(visit: Visit) -> None:
         ui.label(str(error)).classes("empty")
         return
     heading(workflow.get("title") or name, tag("small", f"{account}/{name}"))
+    if version is not None:
+        _draw_ways(visit, account, name, version["number"])
     with ui.element("div").classes("columns"):
         with card(_("Settings")):
             await _draw_standing(visit, account, name)
@@ -50,7 +56,35 @@ async def build(visit: Visit) -> None:
         with card(_("Versions")).classes("wide"):
             ui.html(_versions(visit, workflow, versions), sanitize=False)
         if version is not None:
+            with card(_("Objects")).classes("wide full"):
+                await _draw_objects(visit, account, name)
+            with card(_("Learned waits")).classes("wide full"):
+                await draw_pacing(visit, account, name)
             _draw_version(visit, version)
+
+
+def _draw_ways(visit: Visit, account: str, name: str, number: int) -> None:
+    """What can be done with it by hand, as the role allows."""
+    _ = visit.text
+    named = urlencode({"account": account, "workflow": name})
+    ways = []
+    if visit.viewer.may(Role.OPERATOR):
+        ways.append((f"/tasks/new?{named}", "add", _("New task")))
+        ways.append((f"/tasks/upload?{named}", "upload_file", _("Upload a file")))
+    if visit.viewer.may(Role.ADMIN):
+        ways.append((f"/workflows/{account}/{name}/once?version={number}", "play_arrow", _("Run once on a robot")))
+    with ui.row().classes("filters ways"):
+        for address, icon, text in ways:
+            ui.button(text, icon=icon, on_click=lambda address=address: ui.navigate.to(address)).props(
+                "outline dense size=sm"
+            )
+
+
+async def _draw_objects(visit: Visit, account: str, name: str) -> None:
+    """Which selectors match and which have gone stale, in the environment that the address names."""
+    environment = visit.query.get("environment")
+    found = await workflow_objects(visit.context, visit.viewer, account, name, environment)
+    ui.html(objects_view(visit, found, f"/workflows/{account}/{name}"), sanitize=False)
 
 
 async def _draw_standing(visit: Visit, account: str, name: str) -> None:
@@ -66,7 +100,7 @@ async def _draw_standing(visit: Visit, account: str, name: str) -> None:
         rows = await queue_depths(visit.context, visit.viewer, account)
         row = next((one for one in rows if one["workflow"] == name), None)
         if row is not None:
-            buttons = hold_buttons(visit, f"{account}/{name}", row["held_since"] is not None)
+            buttons = hold_buttons(visit, f"{account}/{name}", row)
             now_.show(tag("div", standing(visit, row), limit_bars(visit, row["limits"]), buttons))
 
     await keep_fresh(visit, refresh)
@@ -93,14 +127,23 @@ def _settings(visit: Visit, settings: dict[str, Any]) -> Html:
             (_("Portals"), ", ".join(settings.get("portals") or [])),
             (_("Runs at once"), concurrency.get("runs")),
             (_("Runs with the same group"), concurrency.get("group")),
+            (
+                _("Kept warm for"),
+                [tag("div", _group_text(one)) for one in (settings.get("warm") or {}).get("groups") or []],
+            ),
             (_("Tags it needs"), ", ".join(settings.get("tags") or [])),
             (_("Held after failures in a row"), breaker.get("failures")),
             (_("Held by a rejected log-in"), _("yes") if breaker.get("login_rejected") else _("no")),
+            (_("Environment"), settings.get("environment")),
             (_("Price"), f"{price['per_dispatch']} {price['currency']}" if price else _("free")),
             (_("Delivered to"), delivery.get("endpoint") or _("the results feed only")),
             (_("Events"), ", ".join(delivery.get("events") or [])),
         ]
     )
+
+
+def _group_text(values: dict[str, Any]) -> str:
+    return ", ".join(f"{field} {value}" for field, value in values.items())
 
 
 def _draw_change(visit: Visit, account: str, name: str, settings: dict[str, Any]) -> None:

@@ -1,18 +1,21 @@
-"""Circuits of workflows: held or not, and the requests that hold and release one.
+"""Circuits of workflows and scenarios: held or not, and the requests that hold and release a workflow.
 
-Called by: api/circuits.py, pages. Owns nothing: circuits belong to the scheduler.
+Called by: api/circuits.py, queue.py, pages. Owns nothing: circuits belong to the scheduler.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from services.console.core.access import Viewer
 from services.console.store.commands import Asked, ask
 from services.console.store.context import Context
 from services.console.store.workflows import get_workflow
+from shared.domain.gates import HoldMode
 
-SHOWN = ("state", "reason", "text", "at", "by", "failures", "run")
+SCENARIOS_MAX = 100
+SHOWN = ("state", "reason", "text", "at", "by", "failures", "run", "mode")
 
 
 async def get_circuit(context: Context, account: str, name: str) -> dict[str, Any] | None:
@@ -21,12 +24,27 @@ async def get_circuit(context: Context, account: str, name: str) -> dict[str, An
     return None if document is None else {field: document.get(field) for field in SHOWN}
 
 
-async def hold(context: Context, viewer: Viewer, account: str, name: str, text: str) -> Asked:
-    """Ask for a workflow to take no more tasks until it is released; what runs goes on.
+async def held_scenarios(context: Context, account: str, name: str) -> list[dict[str, Any]]:
+    """The scenarios of a workflow that are held because their setup failed again and again, by name."""
+    query = {"account": account, "state": "open", "workflow": name, "scenario": {"$gt": ""}}
+    cursor = context.mongo["circuits"].find(query).sort("scenario", 1).limit(SCENARIOS_MAX)
+    return [shown_scenario(one) async for one in cursor]
+
+
+def shown_scenario(circuit: Mapping[str, Any]) -> dict[str, Any]:
+    """A held scenario as people see it: {scenario, text, at, failures, run}."""
+    return {field: circuit.get(field) for field in ("scenario", "text", "at", "failures", "run")}
+
+
+async def hold(
+    context: Context, viewer: Viewer, account: str, name: str, text: str, mode: HoldMode = HoldMode.STOP
+) -> Asked:
+    """Ask for a workflow to take no more tasks until it is released. mode: what becomes of the runs at work.
 
     Raises: PermanentError NOT_FOUND.
     """
-    return await _ask(context, viewer, account, name, "hold", {"text": text})
+    args = {"text": text, **({} if mode is HoldMode.STOP else {"mode": mode.value})}
+    return await _ask(context, viewer, account, name, "hold", args)
 
 
 async def release(context: Context, viewer: Viewer, account: str, name: str) -> Asked:

@@ -46,6 +46,7 @@ async def _services(context: Context) -> list[dict[str, Any]]:
         "scheduler": settings.scheduler_url,
         "executor": settings.executor_url,
         "delivery": settings.delivery_url,
+        "alerts": settings.alerts_url,
     }
     async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as client:
         probed = await asyncio.gather(*(_probe(client, name, str(url)) for name, url in urls.items() if url))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.console.config import ConsoleSettings
+from services.console.core.address_limit import AddressLimit
 from services.console.core.login_limit import LoginLimit
 from shared.broker import Broker
 from shared.broker.admin import BrokerAdmin
@@ -20,7 +21,10 @@ from shared.seal import Sealer
 
 CHECKS_AT_ONCE_MAX = 2
 HASHES_AT_ONCE_MAX = 2
+FILES_READ_AT_ONCE_MAX = 2
 PAGES_CACHE_S = 1.0
+LINK_REQUESTS_MAX, LINK_WINDOW_S = 240, 60.0
+LINK_MISSES_MAX, LINK_MISSES_WINDOW_S = 20, 300.0
 
 
 class Moment:
@@ -54,8 +58,14 @@ class Context:
     sealer: Sealer
     settings: ConsoleSettings
     login_limit: LoginLimit = field(default_factory=LoginLimit)
+    link_limit: AddressLimit = field(default_factory=lambda: AddressLimit(LINK_REQUESTS_MAX, LINK_WINDOW_S))
+    """All requests behind decisions' links, by address."""
+    link_misses: AddressLimit = field(default_factory=lambda: AddressLimit(LINK_MISSES_MAX, LINK_MISSES_WINDOW_S))
+    """Those with a wrong token."""
     moment: Moment = field(default_factory=Moment)
     checking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE_MAX))
     """Scripts are checked in subprocesses of their own; so many at once."""
+    parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FILES_READ_AT_ONCE_MAX))
+    """Uploads are read in threads; a large one takes seconds and a few hundred megabytes."""
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHES_AT_ONCE_MAX))
     """argon2 takes 64 MiB a time."""

@@ -1,9 +1,9 @@
-"""Documents that scripts name by handles: texts and client certificates, sealed.
+"""Documents that scripts name by handles: texts, certificates, log-ins and what makes one-time codes, sealed.
 
 Owns: collection documents. Called by: api/documents.py, bootstrap of the demo. Read by: executor, with the same
 purpose and the _id as associated data. Values never come back: what is shown is the meta. Change also:
-services/executor, which opens {"kind": "text", "text"} and {"kind": "certificate", "pkcs12", "passphrase",
-"origins"}.
+services/executor, which opens {"kind": "text", "text"}, {"kind": "certificate", "pkcs12", "passphrase", "origins"},
+{"kind": "login", "user", "password"} and {"kind": "totp", "secret", "digits", "period_s", "algorithm"}.
 """
 
 from __future__ import annotations
@@ -49,6 +49,16 @@ async def put_text(context: Context, viewer: Viewer, account: str, name: str, te
     Raises: PermanentError NOT_FOUND (account), TOO_MANY.
     """
     return await _put(context, viewer, account, name, {"kind": "text", "text": text}, {})
+
+
+async def put_value(
+    context: Context, viewer: Viewer, account: str, name: str, kind: str, value: dict[str, Any], meta: dict[str, Any]
+) -> dict[str, Any]:
+    """Store a login or what makes one-time codes; `meta` is what may be seen of it.
+
+    Raises: PermanentError NOT_FOUND (account), TOO_MANY.
+    """
+    return await _put(context, viewer, account, name, {"kind": kind, **value}, meta)
 
 
 async def put_certificate(

@@ -1,37 +1,32 @@
-"""Where outcomes are posted: the endpoints of an account, with their sealed secrets.
+"""Where outcomes are delivered: the endpoints of an account, with their sealed secrets and keys.
 
-Owns, with delivery: collection endpoints. Called by: api/endpoints.py. A secret is shown when it was made here, and
-never again. When it is changed the one before stays valid beside it, so that a partner can change over without losing
-a delivery.
+Owns, with delivery: collection endpoints (the writes: shared/mongo/endpoints.py). Called by: api/endpoints.py, pages. A
+secret is shown when it was made here, and never again. When it is changed the one before signs beside it for a while,
+so that a partner can change over without losing a delivery.
 """
 
 from __future__ import annotations
 
-import secrets as chance
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from services.console.core.access import Viewer
-from services.console.core.webhook_secret import check_secret, encode_secret
+from services.console.store.commands import Asked, ask
 from services.console.store.context import Context
 from services.console.store.listing import Listed, found, list_page, seen_accounts
+from shared.contracts.endpoint_file import Rotation
+from shared.domain.addresses import networks
+from shared.domain.endpoint import WEBHOOK, secret_problem, url_problem
+from shared.domain.endpoint_options import SFTP, complaints
 from shared.errors import ErrorCode, PermanentError
 from shared.mongo.audit import audit
+from shared.mongo.endpoints import HIDDEN, Put
+from shared.mongo.endpoints import put_endpoint as put
+from shared.mongo.endpoints import rotate_endpoint as rotate
 from shared.obs.clock import now
+from shared.outbound.ssh import host_keys
 
-PURPOSE = "endpoint-secret"
-SECRETS_KEPT_MAX = 2
-SECRET_SIZE_BYTES = 32
 ENDPOINTS_PER_ACCOUNT_MAX = 200
-
-
-@dataclass(frozen=True)
-class Put:
-    """What became of a change."""
-
-    document: dict[str, Any]
-    secret: str | None
-    """Only when it was made here."""
 
 
 async def list_endpoints(
@@ -39,9 +34,7 @@ async def list_endpoints(
 ) -> Listed:
     """Endpoints without their secrets, newest first."""
     query = await seen_accounts(context, viewer, account)
-    return await list_page(
-        context, "endpoints", query, by="created_at", limit=limit, cursor=cursor, projection={"secrets": 0}
-    )
+    return await list_page(context, "endpoints", query, by="created_at", limit=limit, cursor=cursor, projection=HIDDEN)
 
 
 async def get_endpoint(context: Context, viewer: Viewer, account: str, name: str) -> dict[str, Any]:
@@ -49,31 +42,80 @@ async def get_endpoint(context: Context, viewer: Viewer, account: str, name: str
 
     Raises: PermanentError NOT_FOUND.
     """
-    document = await context.mongo["endpoints"].find_one({"_id": f"{account}/{name}"}, {"secrets": 0})
+    document = await context.mongo["endpoints"].find_one({"_id": f"{account}/{name}"}, HIDDEN)
     return found(document, viewer, f"endpoint {account}/{name}")
 
 
 async def put_endpoint(
-    context: Context, viewer: Viewer, account: str, name: str, url: str, secret: str | None, events: list[str] | None
+    context: Context, viewer: Viewer, account: str, name: str, fields: Mapping[str, Any], secret: str | None
 ) -> Put:
     """Make or change an endpoint; without a secret a new one gets one made here, and an old one keeps its own.
 
-    Raises: PermanentError NOT_FOUND (account), INVALID_INPUT (secret), TOO_MANY.
+    fields: EndpointFields.stored(). Raises: PermanentError NOT_FOUND (account), INVALID_INPUT, TOO_MANY.
     """
     if not viewer.sees(account) or await context.mongo["accounts"].find_one({"_id": account}) is None:
         raise PermanentError(ErrorCode.NOT_FOUND, f"account {account} does not exist")
+    why = secret_problem(secret) if secret is not None else None
+    if fields.get("kind", WEBHOOK) == WEBHOOK:
+        why = why or url_problem(str(fields["url"]), networks(context.settings.delivery_private_allowed))
+    else:
+        why = why or _options_problem(str(fields["kind"]), fields.get("options") or {})
+    if why:
+        raise PermanentError(ErrorCode.INVALID_INPUT, why)
     endpoint_id = f"{account}/{name}"
-    old = await context.mongo["endpoints"].find_one({"_id": endpoint_id})
-    if old is None:
+    if await context.mongo["endpoints"].find_one({"_id": endpoint_id}, {"_id": 1}) is None:
         await _check_count(context, account)
-    made = encode_secret(chance.token_bytes(SECRET_SIZE_BYTES)) if secret is None and old is None else None
-    sealed = _sealed(context, endpoint_id, secret or made, old)
-    document = await _write(context, account, name, url, sealed, events)
-    details = {"url": url, "events": events, "new_secret": sealed is not None}
+    done = await put(
+        context.mongo, context.sealer, account, name, fields, secret=secret, overlap_s=Rotation().overlap_s, at=now()
+    )
+    details = {"url": fields.get("url"), "events": fields.get("events"), "new_secret": bool(secret or done.secret)}
     await audit(
         context.mongo, by=viewer.name, action="endpoint.put", target=endpoint_id, account=account, details=details
     )
-    return Put(document, made)
+    return done
+
+
+def _options_problem(kind: str, options: Mapping[str, Any]) -> str | None:
+    """What is wrong with the options of an endpoint that gets files, or none. Whether this installation has a mail
+    server and a folder for files, delivery knows: a test event says so."""
+    wrong = complaints(kind, options)
+    if wrong:
+        return f"{wrong[0]['path'].removeprefix('/')}: {wrong[0]['message']}"
+    if kind == SFTP:
+        try:
+            host_keys(str(options["host_key"]))
+        except ValueError as error:
+            return f"options/host_key: {error}"
+    return None
+
+
+async def rotate_endpoint(context: Context, viewer: Viewer, account: str, name: str, overlap_s: int) -> Put:
+    """New secrets and keys; those before sign beside them for a while.
+
+    Raises: PermanentError NOT_FOUND, CONFLICT (nothing that goes to it is signed).
+    """
+    document = await get_endpoint(context, viewer, account, name)
+    if document.get("kind", WEBHOOK) != WEBHOOK:
+        raise PermanentError(ErrorCode.CONFLICT, f"{name} is no webhook: nothing that goes to it is signed")
+    done = await rotate(context.mongo, context.sealer, account, name, overlap_s=overlap_s, at=now())
+    if done is None:
+        raise PermanentError(ErrorCode.NOT_FOUND, f"endpoint {account}/{name} does not exist")
+    await audit(
+        context.mongo, by=viewer.name, action="endpoint.rotate", target=str(document["_id"]), account=account,
+        details={"overlap_s": overlap_s},
+    )  # fmt: skip
+    return done
+
+
+async def send_test(context: Context, viewer: Viewer, account: str, name: str) -> Asked:
+    """Ask delivery to send a test event; the request's reason is the delivery's id.
+
+    Raises: PermanentError NOT_FOUND.
+    """
+    document = await get_endpoint(context, viewer, account, name)
+    args = {"account": account, "endpoint": name}
+    target = str(document["_id"])
+    return await ask(context, viewer, kind="endpoint.test", to="delivery", target=target, account=account, args=args)
 
 
 async def delete_endpoint(context: Context, viewer: Viewer, account: str, name: str) -> None:
@@ -90,34 +132,3 @@ async def delete_endpoint(context: Context, viewer: Viewer, account: str, name: 
 async def _check_count(context: Context, account: str) -> None:
     if await context.mongo["endpoints"].count_documents({"account": account}) >= ENDPOINTS_PER_ACCOUNT_MAX:
         raise PermanentError(ErrorCode.TOO_MANY, f"an account has at most {ENDPOINTS_PER_ACCOUNT_MAX} endpoints")
-
-
-def _sealed(context: Context, endpoint_id: str, secret: str | None, old: dict[str, Any] | None) -> bytes | None:
-    """The secret to put before the others; none when there is no new one, or it is the newest already."""
-    if secret is None:
-        return None
-    try:
-        plain = check_secret(secret).encode()
-    except ValueError as error:
-        raise PermanentError(ErrorCode.INVALID_INPUT, str(error)) from error
-    newest = (old or {}).get("secrets") or []
-    aad = endpoint_id.encode()
-    if newest and context.sealer.open(PURPOSE, bytes(newest[0]), aad) == plain:
-        return None
-    return context.sealer.seal(PURPOSE, plain, aad)
-
-
-async def _write(
-    context: Context, account: str, name: str, url: str, sealed: bytes | None, events: list[str] | None
-) -> dict[str, Any]:
-    """One upsert; a new secret goes before the old ones, of which the oldest are dropped."""
-    change: dict[str, Any] = {
-        "$set": {"url": url, "events": events, "enabled": True, "disabled_reason": None},
-        "$setOnInsert": {"schema_version": 1, "account": account, "name": name, "created_at": now()},
-    }
-    if sealed is not None:
-        change["$push"] = {"secrets": {"$each": [sealed], "$position": 0, "$slice": SECRETS_KEPT_MAX}}
-    document = await context.mongo["endpoints"].find_one_and_update(
-        {"_id": f"{account}/{name}"}, change, upsert=True, return_document=True, projection={"secrets": 0}
-    )
-    return dict(document or {})

@@ -127,7 +127,9 @@ async def _number(
 
 async def _newest(context: Context, account: str, name: str) -> dict[str, Any] | None:
     return await context.mongo["versions"].find_one(
-        {"account": account, "workflow": name}, {"number": 1, "digest": 1}, sort=[("number", -1)]
+        {"account": account, "workflow": name, "number": {"$gt": 0}},  # one-off versions have none
+        {"number": 1, "digest": 1},
+        sort=[("number", -1)],
     )
 
 

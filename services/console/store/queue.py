@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.console.core.access import Viewer
+from services.console.store.circuits import shown_scenario
 from services.console.store.context import Context
 from services.console.store.tasks import get_task
 from services.console.store.workflows import WORKFLOWS_MAX
@@ -24,7 +25,7 @@ COUNTED_MAX = 10_000
 
 async def queue_depths(context: Context, viewer: Viewer, account: str | None = None) -> list[dict[str, Any]]:
     """Per workflow, by account and name: {account, workflow, title, priority, waiting, running, held, oldest_age_s,
-    open, why, reason, limits, held_since}.
+    open, why, reason, limits, held_since, held_scenarios}.
     """
 
     async def ask() -> list[dict[str, Any]]:
@@ -71,6 +72,7 @@ def _standing(found: WorkflowGate) -> dict[str, Any]:
         "why": found.gate.text or None,
         "reason": None if found.gate.reason is None else found.gate.reason.value,
         "held_since": circuit.get("at") if circuit.get("state") == "open" else None,
+        "held_scenarios": [shown_scenario(one) for one in found.standing.scenarios.values()],
         "limits": [
             {
                 "per": one["per"],

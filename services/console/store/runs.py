@@ -52,11 +52,22 @@ async def list_runs(
 
 
 async def get_run(context: Context, viewer: Viewer, run: str) -> dict[str, Any]:
-    """One run.
+    """One run, in the archive too.
 
     Raises: PermanentError NOT_FOUND.
     """
-    return found(await context.mongo["runs"].find_one({"_id": run}), viewer, f"run {run}")
+    document = await context.mongo["runs"].find_one({"_id": run})
+    document = document or await context.mongo["archive_runs"].find_one({"_id": run})
+    return found(document, viewer, f"run {run}")
+
+
+async def run_files(context: Context, viewer: Viewer, run: str) -> dict[str, str]:
+    """Texts of the version that a run executes; none where it is not known."""
+    document = await context.mongo["runs"].find_one({"_id": run}, {"account": 1, "version": 1})
+    if document is None or not viewer.sees(document["account"]):
+        return {}
+    version = await context.mongo["versions"].find_one({"_id": document.get("version")}, {"files": 1})
+    return dict((version or {}).get("files") or {})
 
 
 async def list_steps(context: Context, viewer: Viewer, run: str, *, after: int = 0, limit: int = 200) -> Steps:
@@ -78,8 +89,12 @@ async def list_steps(context: Context, viewer: Viewer, run: str, *, after: int =
 async def _entries(context: Context, run: str, after: int, limit: int) -> list[dict[str, Any]]:
     """By range of _id, which is (run, seq): the journal needs no other index."""
     query = {"_id": {"$gt": f"{run}/{after:08d}", "$lt": f"{run}0"}}
-    cursor = context.mongo["steps"].find(query, {"snapshot": 0}).sort("_id", 1).limit(limit)
-    return [dict(one) async for one in cursor]
+    for steps in ("steps", "archive_steps"):
+        cursor = context.mongo[steps].find(query, {"snapshot": 0}).sort("_id", 1).limit(limit)
+        found_here = [dict(one) async for one in cursor]
+        if found_here:
+            return found_here
+    return []
 
 
 async def list_evidence(context: Context, viewer: Viewer, task: str) -> list[dict[str, Any]]:
@@ -96,10 +111,20 @@ async def abort(context: Context, viewer: Viewer, run: str, reason: str) -> Aske
 
     Raises: PermanentError NOT_FOUND, FINAL.
     """
+    return await _end(context, viewer, run, "run.abort", reason)
+
+
+async def stop(context: Context, viewer: Viewer, run: str, reason: str) -> Asked:
+    """Ask for a run to end after the task in hand; its other tasks go back as they were.
+
+    Raises: PermanentError NOT_FOUND, FINAL.
+    """
+    return await _end(context, viewer, run, "run.stop", reason)
+
+
+async def _end(context: Context, viewer: Viewer, run: str, kind: str, reason: str) -> Asked:
     document = await get_run(context, viewer, run)
     if RunState(document["state"]) in FINAL:
         raise PermanentError(ErrorCode.FINAL, f"the run is {document['state']} already")
     account = document["account"]
-    return await ask(
-        context, viewer, kind="run.abort", to="executor", target=run, account=account, args={"reason": reason}
-    )
+    return await ask(context, viewer, kind=kind, to="executor", target=run, account=account, args={"reason": reason})

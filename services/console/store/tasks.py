@@ -52,11 +52,13 @@ async def list_tasks(
 
 
 async def get_task(context: Context, viewer: Viewer, task: str) -> dict[str, Any]:
-    """One task.
+    """One task, in the archive too.
 
     Raises: PermanentError NOT_FOUND.
     """
-    return found(await context.mongo["tasks"].find_one({"_id": task}), viewer, f"task {task}")
+    document = await context.mongo["tasks"].find_one({"_id": task})
+    document = document or await context.mongo["archive_tasks"].find_one({"_id": task})
+    return found(document, viewer, f"task {task}")
 
 
 async def cancel(context: Context, viewer: Viewer, task: str) -> Asked:
@@ -66,6 +68,17 @@ async def cancel(context: Context, viewer: Viewer, task: str) -> Asked:
     """
     document = await _open(context, viewer, task)
     return await ask(context, viewer, kind="task.cancel", to="scheduler", target=task, account=document["account"])
+
+
+async def abort(context: Context, viewer: Viewer, task: str) -> Asked:
+    """Ask for a task to be cancelled now: the instruction in flight is cut, and its run ends for it.
+
+    Raises: PermanentError NOT_FOUND, FINAL.
+    """
+    account = (await _open(context, viewer, task))["account"]
+    return await ask(
+        context, viewer, kind="task.cancel", to="scheduler", target=task, account=account, args={"now": True}
+    )
 
 
 async def steer(context: Context, viewer: Viewer, task: str, action: str, args: dict[str, Any]) -> Asked:

@@ -12,6 +12,7 @@ from services.console.core.access import Viewer
 from services.console.store.commands import Asked, ask
 from services.console.store.context import Context
 from services.console.store.named import take_up
+from shared.domain.warm import PARKED_QUERY
 from shared.errors import ErrorCode, PermanentError
 
 WORKERS_MAX = 5000
@@ -24,7 +25,8 @@ async def list_workers(context: Context, viewer: Viewer) -> list[dict[str, Any]]
 
     async def ask_database() -> list[dict[str, Any]]:
         cursor = context.mongo["workers"].find({}, SECRET).limit(WORKERS_MAX)
-        return sorted([dict(one) async for one in cursor], key=lambda one: (one.get("name") or "", one["_id"]))
+        found = await _with_warm(context, [dict(one) async for one in cursor])
+        return sorted(found, key=lambda one: (one.get("name") or "", one["_id"]))
 
     workers: list[dict[str, Any]] = await context.moment.get("workers", ask_database)
     return [one for one in workers if viewer.sees_worker(one.get("account"))]
@@ -38,7 +40,17 @@ async def get_worker(context: Context, viewer: Viewer, worker: str) -> dict[str,
     document = await context.mongo["workers"].find_one({"_id": worker}, SECRET)
     if document is None or not viewer.sees_worker(document.get("account")):
         raise PermanentError(ErrorCode.NOT_FOUND, f"robot {worker} does not exist")
-    return dict(document)
+    return (await _with_warm(context, [dict(document)]))[0]
+
+
+async def _with_warm(context: Context, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same robots, each with `warm`: whether its run stands ready, with nothing in hand."""
+    runs = [one["run"] for one in workers if one.get("run")]
+    ready: set[str] = set()
+    if runs:
+        cursor = context.mongo["runs"].find({**PARKED_QUERY, "_id": {"$in": runs}}, {"_id": 1})
+        ready = {one["_id"] async for one in cursor}
+    return [{**one, "warm": one.get("run") in ready} for one in workers]
 
 
 async def request(

@@ -46,7 +46,7 @@ async def list_versions(
 ) -> Listed:
     """Its versions, newest first, without their files."""
     await get_workflow(context, viewer, account, name)
-    query = {"account": account, "workflow": name}
+    query = {"account": account, "workflow": name, "number": {"$gt": 0}}  # those of one-off runs have none
     projection = {"files": 0, "objects": 0, "input": 0}
     return await list_page(context, "versions", query, by="number", limit=limit, cursor=cursor, projection=projection)
 

@@ -1,7 +1,7 @@
 """What an attempt's answer means, and what becomes of its delivery.
 
-Called by: sender.py. Pure. Rules: 2xx is delivered; 410 means that the endpoint wants no more; everything else, a
-redirect or silence included, is tried again by the schedule.
+Called by: sender.py, channels/. Pure. Rules: 2xx is delivered; 410 means that the endpoint wants no more; everything
+else, a redirect or silence included, is tried again by the schedule.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from services.delivery.core.schedule import next_attempt
 from shared.domain.delivery_state import DeliveryState
 
 GONE = 410
 ERROR_LENGTH_MAX = 500
+ANSWER_SIZE_BYTES_MAX = 2048
+"""Of an answer's body, kept with the attempt."""
 
 
 class Meaning(StrEnum):
@@ -84,3 +87,9 @@ def complaint(answer: Answer) -> str:
     if 300 <= answer.status < 400:
         return f"the endpoint answered {answer.status}; redirects are not followed"
     return f"the endpoint answered {answer.status}"
+
+
+def attempt_record(answer: Answer, *, at: datetime, duration_s: float, text: str = "") -> dict[str, Any]:
+    """What is kept of an attempt. text: the beginning of the answer's body, for people."""
+    wrong = None if meaning(answer) is Meaning.DELIVERED else complaint(answer)
+    return {"at": at, "status": answer.status, "duration_s": round(duration_s, 3), "error": wrong, "answer": text}

@@ -7,13 +7,13 @@ reliability" (https://github.com/standard-webhooks/standard-webhooks/blob/main/s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
+
+from shared.domain.retry_after import RETRY_AFTER_S_MAX
 
 STANDARD_SCHEDULE_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 JITTER_PART = 0.2
 """A wait is lengthened by up to this part of it, so that deliveries that failed together don't come back together."""
-RETRY_AFTER_S_MAX = 86400.0
 WAIT_S_MAX = 7 * 86400.0
 ATTEMPTS_MAX = 50
 
@@ -47,18 +47,3 @@ def next_attempt(
     if retry_after_s is not None:
         wait_s = max(wait_s, min(retry_after_s, RETRY_AFTER_S_MAX))
     return now + timedelta(seconds=wait_s)
-
-
-def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3: a number or a date); none when it is missing or unreadable."""
-    if not header or len(header) > 100:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), RETRY_AFTER_S_MAX)
-    try:
-        at = parsedate_to_datetime(text)
-        aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return min(max((aware - now).total_seconds(), 0.0), RETRY_AFTER_S_MAX)
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None

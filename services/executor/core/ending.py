@@ -5,19 +5,23 @@ what the journal says was done."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from services.executor.core.calls import BusinessErrorCall, Call, LoginRejectedCall
+from services.executor.core.plain import NotPlain, plain
 from shared.domain.retry import RetryPolicy, Verdict, after_failure, backoff_s
-from shared.domain.run_state import RunEnd
-from shared.domain.task_state import FailureKind, HoldReason, ReturnReason, TaskState
+from shared.domain.run_state import RunEnd, RunState
+from shared.domain.task_state import LOGIN_REJECTED, FailureKind, HoldReason, ReturnReason, TaskState
 
 OUTPUT_SIZE_BYTES_MAX = 256 * 1024
 TRACEBACK_LINES_MAX = 50
-SETUP_FAILURES_MAX = 5
 SETUP_PAUSE_S = 5.0
+SETUP_PAUSE_S_MAX = 600.0
+ABORTED = "ABORTED"
+"""Code of a phase that was cut because a person aborted its run."""
 
 
 class EndKind(StrEnum):
@@ -61,6 +65,49 @@ class TaskOutcome:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class RunClose:
+    """How a run ends."""
+
+    state: RunState
+    reason: RunEnd
+    text: str = ""
+    """For people."""
+    code: str = ""
+    """Of the failure that ended it, if one did."""
+
+    def as_document(self) -> dict[str, Any]:
+        """As the journal's last entry holds it."""
+        return {"state": self.state, "reason": self.reason, "text": self.text[:1000], "code": self.code}
+
+    @staticmethod
+    def from_document(end: Mapping[str, Any]) -> RunClose:
+        """From the journal's last entry."""
+        text, code = str(end.get("text") or ""), str(end.get("code") or "")
+        return RunClose(RunState(end["state"]), RunEnd(end["reason"]), text, code)
+
+    @staticmethod
+    def parked() -> RunClose:
+        """Not an end: why the tasks of a run go back that gives up its robot to wait."""
+        return RunClose(RunState.WAITING, RunEnd.PARKED, "its run gave the robot back while it waits")
+
+
+def called_end(call: Call, line: int | None) -> PhaseEnd | None:
+    """The end that a script calls for, or none."""
+    if isinstance(call, BusinessErrorCall):
+        return PhaseEnd(EndKind.BUSINESS, code="BUSINESS", message=call.message, line=line)
+    if isinstance(call, LoginRejectedCall):
+        return PhaseEnd(EndKind.SYSTEM, code=LOGIN_REJECTED, message=call.message, line=line)
+    return None
+
+
+def outcome_of_phase(end: PhaseEnd) -> TaskOutcome:
+    """Outcome of setup, a keep-alive or teardown, in the shape that a task's has."""
+    if end.kind is EndKind.RETURNED:
+        return TaskOutcome(TaskState.SUCCEEDED)
+    return TaskOutcome(TaskState.FAILED, error=_error(end))
+
+
 def checked_output(output: Any) -> tuple[Any, str | None]:
     """A script's return value as JSON, or the reason why it can't be one: (value, None) or (None, reason)."""
     if output is None:
@@ -68,12 +115,9 @@ def checked_output(output: Any) -> tuple[Any, str | None]:
     if not isinstance(output, dict):
         return None, f"execute must return a dict, not {type(output).__name__}"
     try:
-        data = json.dumps(output, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        return None, f"the result is no JSON: {error}"
-    if len(data) > OUTPUT_SIZE_BYTES_MAX:
-        return None, f"the result has {len(data)} bytes; at most {OUTPUT_SIZE_BYTES_MAX} are kept"
-    return json.loads(data), None
+        return plain(output, size_bytes_max=OUTPUT_SIZE_BYTES_MAX), None
+    except NotPlain as error:
+        return None, f"the result can't be kept: {error}. Return less, or keep it as evidence"
 
 
 def task_outcome(end: PhaseEnd, *, policy: RetryPolicy, attempt: int, may_have_acted: bool) -> TaskOutcome:
@@ -99,6 +143,16 @@ def task_outcome(end: PhaseEnd, *, policy: RetryPolicy, attempt: int, may_have_a
     return TaskOutcome(TaskState.FAILED, error=error)
 
 
+def aborted_by_its_canceller(end: PhaseEnd, *, cancelled: bool, may_have_acted: bool) -> PhaseEnd:
+    """The end of a task whose run was aborted because somebody wanted the task cancelled at once: cancelled.
+
+    Unless an act that can't be taken back may have been done: then it is a failure in doubt as any other.
+    """
+    if cancelled and end.code == ABORTED and not may_have_acted:
+        return replace(end, kind=EndKind.CANCELLED)
+    return end
+
+
 def returned_outcome(reason: str, delay_s: float = 0.0) -> TaskOutcome:
     """The outcome of a task that the run never began."""
     error = {"kind": "system", "code": "NOT_STARTED", "message": reason}
@@ -109,17 +163,11 @@ def given_back(end: RunEnd, text: str, *, setup_failures: int) -> TaskOutcome:
     """What becomes of a task that a run gives back unbegun.
 
     `setup_failures`: how often setup failed before for this task. A failing setup must not spin: each time the task
-    stays out of the queue for longer, and in the end a person is asked."""
+    stays out of the queue for longer. It is never held for that: the scheduler holds the scenario, not its tasks."""
     reason = f"{end}: {text}"[:500]
     if end is not RunEnd.SETUP_FAILED:
         return returned_outcome(reason)
-    if setup_failures + 1 >= SETUP_FAILURES_MAX:
-        hold = {
-            "reason": HoldReason.SETUP,
-            "text": f"setup failed {setup_failures + 1} times; the last time: {text}"[:2000],
-        }
-        return TaskOutcome(TaskState.HELD, error={"kind": "system", "code": "SETUP_FAILED", "message": text}, hold=hold)
-    delay_s = backoff_s(setup_failures + 1, first_s=SETUP_PAUSE_S, factor=3.0, max_s=600.0)
+    delay_s = backoff_s(setup_failures + 1, first_s=SETUP_PAUSE_S, factor=3.0, max_s=SETUP_PAUSE_S_MAX)
     return returned_outcome(reason, delay_s)
 
 

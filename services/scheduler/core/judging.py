@@ -1,8 +1,9 @@
 """What an ended run says about its robot and its workflow: health, quarantine, circuit breaker.
 
 Called by: settling.py, with the run as its executor left it. Pure. A run counts for its robot as a whole (did anything
-succeed on it?), for its workflow task by task (how many system failures in a row?). What says nothing about either is
-left out: tasks given back, cancelled, and everything that a person ended.
+succeed on it?), for its workflow task by task (how many system failures in a row?), for its scenario by its setup (how
+often in a row did it fail?). What says nothing about any of them is left out: tasks given back, cancelled, and
+everything that a person ended.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.domain.gates import Rules
+from shared.domain.gates import HoldMode, Rules, circuit_id
 from shared.domain.run_state import RunEnd
-from shared.domain.task_state import LOGIN_REJECTED, FailureKind, HoldReason, ReturnReason, TaskState
+from shared.domain.task_state import LOGIN_REJECTED, FailureKind, ReturnReason, TaskState
 
+SETUP_FAILURES_MAX = 5
+"""Failed setups in a row after which a scenario is held."""
 QUARANTINE_AFTER = 3
 """Failed runs in a row."""
 QUARANTINE_ANYWAY = 10
@@ -38,22 +41,26 @@ class Judgement:
     """What the portal said when it refused the log-in."""
     failure: str = ""
     """The last failure, for people."""
+    setup: bool | None = None
+    """For its scenario: whether setup did its work; none: it never came to an end."""
 
 
 def judge(run: Mapping[str, Any]) -> Judgement:
     """What an ended run says. run: its document, with `tasks.failure` {kind, code} of attempts that failed."""
+    if run.get("once"):
+        return Judgement(None, ())  # somebody tries unpublished files: that says nothing about robot and workflow
     end = run.get("end") or {}
     reason, code = end.get("reason"), str(end.get("code") or "")
     text = str(end.get("text") or (reason if reason != RunEnd.COMPLETED else "") or "")
     verdicts = [verdict for item in run.get("tasks") or () if (verdict := _attempt(item)) is not None]
     rejected = [item for item in run.get("tasks") or () if (item.get("failure") or {}).get("code") == LOGIN_REJECTED]
-    if reason == RunEnd.SETUP_FAILED:
-        verdicts.append(False)
+    setup = False if reason == RunEnd.SETUP_FAILED else True if _began(run) or reason == RunEnd.WARM_LOST else None
     login = text if code == LOGIN_REJECTED else "the portal refused the log-in of a task" if rejected else None
     if reason == RunEnd.ROBOT_LOST:
-        return Judgement(False, tuple(one for one in verdicts if one), login, text)
-    robot = None if not verdicts or login is not None else any(verdicts)
-    return Judgement(robot, tuple(verdicts), login, text or _last_failure(run))
+        return Judgement(False, tuple(one for one in verdicts if one), login, text, setup)
+    said = [*verdicts, False] if setup is False else verdicts
+    robot = None if not said or login is not None else any(said)
+    return Judgement(robot, tuple(verdicts), login, text or _last_failure(run), setup)
 
 
 def health_after(
@@ -107,28 +114,51 @@ def circuit_after(
     return {"state": "closed", "failures": counted, "runs": runs}
 
 
+def scenario_after(
+    circuit: Mapping[str, Any] | None, judgement: Judgement, rules: Rules, run: str, now: datetime
+) -> dict[str, Any] | None:
+    """The fields of a scenario's circuit breaker that follow from a run of it, or none when nothing changes.
+
+    A setup that fails says nothing about the tasks, nor about the workflow's other scenarios; so it holds its own
+    scenario. A refused log-in that holds the workflow is not counted here as well. An open one only a person closes.
+    """
+    known = circuit or {}
+    failures = int(known.get("failures") or 0)
+    rejected = judgement.login_rejected is not None and rules.login_rejected_holds
+    if judgement.setup is None or rejected or known.get("state") == "open":
+        return None
+    if judgement.setup:
+        return {"state": "closed", "failures": 0} if failures else None
+    if failures + 1 < SETUP_FAILURES_MAX:
+        return {"state": "closed", "failures": failures + 1}
+    text = f"its setup failed {failures + 1} times in a row; the last time: {judgement.failure}"
+    return _open(failures + 1, "setup", text, run, now)
+
+
 def runs_after(circuit: Mapping[str, Any] | None, judgement: Judgement) -> int:
     """Failed runs in a row of a workflow, after this one."""
     before = int((circuit or {}).get("runs") or 0)
-    if not judgement.workflow:
+    if not judgement.workflow and judgement.setup is not False:
         return before
     return 0 if any(judgement.workflow) else before + 1
 
 
-def failed_by_no_fault(tasks: Sequence[Mapping[str, Any]], rules: Rules, run: str) -> list[Mapping[str, Any]]:
-    """Tasks of an ended run that are taken out of the limits' counters again.
+def failed_by_no_fault(tasks: Sequence[Mapping[str, Any]], rules: Rules) -> list[Mapping[str, Any]]:
+    """Tasks of an ended run that are taken out of the limits' counters again: those that failed for good by a system
+    failure, unless the workflow counts them."""
+    if rules.count_system_failures:
+        return []
 
-    Those that failed for good by a system failure, unless the workflow counts them; and those that the run held
-    unbegun because setup failed again and again.
-    """
+    def failed(task: Mapping[str, Any]) -> bool:
+        return task["state"] == TaskState.FAILED and (task.get("error") or {}).get("kind") == FailureKind.SYSTEM
 
-    def out(task: Mapping[str, Any]) -> bool:
-        if task["state"] == TaskState.FAILED and (task.get("error") or {}).get("kind") == FailureKind.SYSTEM:
-            return not rules.count_system_failures
-        never_begun = task["state"] == TaskState.HELD and (task.get("hold") or {}).get("reason") == HoldReason.SETUP
-        return never_begun and task["counted"]["run"] == run
+    return [task for task in tasks if (task.get("counted") or {}).get("in") and failed(task)]
 
-    return [task for task in tasks if (task.get("counted") or {}).get("in") and out(task)]
+
+def _began(run: Mapping[str, Any]) -> bool:
+    """Whether a task had its turn, so setup had done its work."""
+    outcomes = [item.get("outcome") for item in run.get("tasks") or ()]
+    return any(outcome not in (None, ReturnReason.NOT_STARTED) for outcome in outcomes)
 
 
 def _attempt(item: Mapping[str, Any]) -> bool | None:
@@ -138,8 +168,6 @@ def _attempt(item: Mapping[str, Any]) -> bool | None:
         return True
     if failure.get("code") in OUR_DOING:
         return None
-    if outcome == TaskState.HELD and not failure:
-        return None  # given back unbegun for the last time: setup failed, and that is counted once
     if outcome in (TaskState.FAILED, ReturnReason.RETRY, TaskState.HELD):
         return failure.get("kind") == FailureKind.BUSINESS
     return None
@@ -165,6 +193,20 @@ def _open(
     }
 
 
-def held_by(by: str, text: str, now: datetime) -> dict[str, Any]:
-    """The circuit breaker of a workflow that a person holds."""
-    return _open(0, "person", text or f"held by {by}", None, now, by)
+def held_by(by: str, text: str, now: datetime, mode: HoldMode = HoldMode.STOP) -> dict[str, Any]:
+    """The circuit breaker of a workflow that a person holds. mode: what is wanted of the runs at work."""
+    return {**_open(0, "person", text or f"held by {by}", None, now, by), "mode": mode.value}
+
+
+def closed_circuit(account: str, workflow: str, scenario: str | None = None) -> dict[str, Any]:
+    """The document of a circuit breaker that has counted nothing yet."""
+    return {
+        "_id": circuit_id(account, workflow, scenario), "schema_version": 1, "account": account, "workflow": workflow,
+        **({} if scenario is None else {"scenario": scenario}), **released_by(None, None),
+    }  # fmt: skip
+
+
+def released_by(by: str | None, now: datetime | None) -> dict[str, Any]:
+    """The fields of a closed circuit breaker that counts from zero."""
+    counted = {"state": "closed", "failures": 0, "runs": 0}
+    return {**counted, "reason": None, "text": "", "at": now, "by": by, "run": None, "mode": None}

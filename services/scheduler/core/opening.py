@@ -26,6 +26,8 @@ class Fence:
 
     lock: str
     runs_max: int
+    parked: bool = True
+    """Whether runs that are parked count, too."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Opening:
     version: str
     """The version that it keeps to its end."""
     scenario: str
-    worker: str
+    worker: str | None
+    """The robot; none: it needs none."""
     epoch_before: int
     """The robot's epoch as it was read; the run's is one higher."""
     tasks: Sequence[str]
@@ -58,13 +61,19 @@ class Opening:
     """What it holds until it is put away: of its account, its workflow, its group."""
     fences: Sequence[Fence] = ()
     """The locks among them that have a limit."""
+    warm: str | None = None
+    """The lock of a run that is to be kept ready, which begins without tasks; none: of any other."""
     used: Sequence[Used] = ()
     """The limits that its tasks use up, as they were read."""
+    environment: str | None = None
+    """Whose selectors its objects have, to its end."""
+    once: Mapping[str, Any] | None = None
+    """{task, by} of a one-off run: its task stands in no list, and a held workflow does not stop it."""
 
     @property
     def epoch(self) -> int:
-        """The reservation that this run is."""
-        return self.epoch_before + 1
+        """The reservation that this run is; 0 when it needs no robot."""
+        return 0 if self.worker is None else self.epoch_before + 1
 
 
 def run_document(opening: Opening, taken: Mapping[str, int]) -> dict[str, Any]:
@@ -82,14 +91,13 @@ def run_document(opening: Opening, taken: Mapping[str, int]) -> dict[str, Any]:
         "group": dict(opening.group),
         "group_key": opening.group_key,
         "locks": list(opening.locks),
+        "environment": opening.environment,
         "worker": opening.worker,
+        "wants_robot": False,
         "epoch": opening.epoch,
         "state": RUN.initial.value,
-        "tasks": [
-            {"task": task, "attempt": taken[task], "state": "waiting", "outcome": None}
-            for task in opening.tasks
-            if task in taken
-        ],
+        "warm": opening.warm is not None,
+        "tasks": run_items(opening.tasks, taken),
         "token": 0,
         "executor": None,
         "seed": opening.seed,
@@ -103,4 +111,12 @@ def run_document(opening: Opening, taken: Mapping[str, int]) -> dict[str, Any]:
         "pending": pending("executor", "opened", opening.at),
         "traceparent": opening.traceparent,
         "op": f"open/{opening.run}",
+        **({"once": dict(opening.once)} if opening.once else {}),
     }
+
+
+def run_items(tasks: Sequence[str], taken: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Tasks as a run lists them. tasks: in order; taken: attempt number by task, for those that the run got."""
+    return [
+        {"task": task, "attempt": taken[task], "state": "waiting", "outcome": None} for task in tasks if task in taken
+    ]

@@ -12,12 +12,14 @@ from typing import Any
 
 from shared.contracts.parts import seconds
 from shared.domain.fitness import unfit
-from shared.domain.gates import Rules, group_lock
+from shared.domain.gates import Rules, Standing, group_lock
 from shared.domain.priority import Head, ListKey, aged_level, level
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
-from shared.domain.scenario import group_digest, group_values, layout, parse_key
+from shared.domain.scenario import group_values, layout, needs_robot, parse_key
 
 TASKS_OF_RUN_MAX = 1000
+SERVER: dict[str, Any] = {"_id": None}
+"""Stands where a robot would for scenarios that need none; it may run all of these and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,22 @@ def needed_tags(rules: Rules, scenario: Mapping[str, Any]) -> frozenset[str]:
 
 
 def fitting_scenarios(worker: Mapping[str, Any], account: str, name: str, rules: Rules, plan: Plan) -> frozenset[int]:
-    """Numbers of the scenarios of a workflow that a robot may run."""
+    """Numbers of the scenarios of a workflow that a robot (or the server) may run."""
+    if worker is SERVER:
+        return frozenset(number for number, scenario in enumerate(plan.scenarios) if not needs_robot(scenario))
     return frozenset(
         number
         for number, scenario in enumerate(plan.scenarios)
-        if unfit(worker, account=account, workflow=name, tags=needed_tags(rules, scenario)) is None
+        if needs_robot(scenario)
+        and unfit(worker, account=account, workflow=name, tags=needed_tags(rules, scenario)) is None
     )
+
+
+def held_scenarios(plan: Plan, standing: Standing) -> frozenset[int]:
+    """Numbers of the scenarios that take no tasks now, because their setup failed again and again."""
+    if not standing.scenarios:
+        return frozenset()
+    return frozenset(n for n, scenario in enumerate(plan.scenarios) if scenario["name"] in standing.scenarios)
 
 
 def lock_of_key(account: str, name: str, rules: Rules, key: str) -> str | None:
@@ -137,6 +149,7 @@ def robot_class(worker: Mapping[str, Any]) -> tuple[Any, ...]:
     """What decides which work a robot may take: equal for robots that may stand in for one another."""
     workflows = worker.get("workflows")
     return (
+        worker is SERVER,
         worker.get("account"),
         worker.get("exclusive"),
         None if workflows is None else tuple(sorted(workflows)),
@@ -144,7 +157,6 @@ def robot_class(worker: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def shared_values(scenario: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """What the tasks of a run share with its first task, and the digest of that."""
-    values = group_values(scenario, task["input"])
-    return values, group_digest(values)
+def shared_values(scenario: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tasks of a run share with its first task."""
+    return group_values(scenario, task["input"])

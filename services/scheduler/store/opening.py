@@ -1,4 +1,5 @@
-"""Opening a run: one transaction over the robot, its locks, the tasks, the limits and the run: all of it or nothing.
+"""Opening a run: one transaction over the robot (if it needs one), its locks, the tasks, the limits and the run: all of
+it or nothing.
 
 Called by: dispatch.py. Survives a crash: before the commit nothing was done; after it the run's `pending` brings it to
 an executor. Several schedulers may try the same robot and the same tasks at once: the guards let one of them through.
@@ -14,10 +15,12 @@ from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure
 
 from services.scheduler.core.counting import counter_document, limit_events
 from services.scheduler.core.opening import Opening, run_document
-from shared.domain.run_state import LIVE
+from shared.domain.gates import SERVER_LOCK, circuit_id
+from shared.domain.run_state import LIVE, RunState
 from shared.domain.task_state import TASK, TaskState
 from shared.domain.worker_state import WORKER, Authorisation, WorkerMode, WorkerStatus
 from shared.mongo import Mongo
@@ -27,6 +30,8 @@ from shared.mongo.guarded import WriteConflict, in_transaction, insert_once
 OWNER = "scheduler"
 HISTORY_MAX = 50
 KNOWN_MAX = 50_000
+SESSION_ENDED_CODES = (251, 11601)
+"""NoSuchTransaction, Interrupted: another scheduler took the turn over and ended this one's transaction."""
 
 
 class Missed(StrEnum):
@@ -41,12 +46,12 @@ class Missed(StrEnum):
     LOCK = "lock"
     """As many runs as may be at once hold a lock meanwhile."""
     HELD = "held"
-    """The workflow was held meanwhile."""
+    """The workflow, or the scenario, was held meanwhile."""
     CONFLICT = "conflict"
     """Another scheduler writes the same documents at this moment."""
 
 
-class _Abandoned(Exception):
+class Abandoned(Exception):
     """Ends the transaction without a commit."""
 
     def __init__(self, missed: Missed) -> None:
@@ -62,9 +67,10 @@ class Openings:
         self._known: set[str] = set()
         """Slots and counters that exist: making one inside a transaction would clash with whoever makes it too."""
 
-    async def open(self, opening: Opening) -> dict[str, Any] | Missed:
+    async def open(self, opening: Opening, session: AsyncClientSession | None = None) -> dict[str, Any] | Missed:
         """Open a run with what is still there of its robot and tasks.
 
+        session: of the turn (store.turn), so that others can end it when this process dies.
         Returns: the run's document, or what was missed.
         Raises: TemporaryError when nobody can say now whether it was opened; then the robot tells at the next look.
         """
@@ -74,26 +80,29 @@ class Openings:
             return await self._body(opening, session)
 
         try:
-            return await in_transaction(self._mongo, body, conflicts=False)
-        except _Abandoned as abandoned:
+            return await in_transaction(self._mongo, body, conflicts=False, session=session)
+        except Abandoned as abandoned:
             return abandoned.missed
         except WriteConflict:
             return Missed.CONFLICT
+        except OperationFailure as error:
+            if error.code in SESSION_ENDED_CODES:
+                return Missed.CONFLICT
+            raise
 
     async def _body(self, opening: Opening, session: AsyncClientSession) -> dict[str, Any]:
         mongo = self._mongo
         if not await _reserve(mongo, opening, session):
-            raise _Abandoned(Missed.ROBOT)
-        held = {"_id": f"{opening.account}/{opening.workflow}", "state": "open"}
-        if await mongo["circuits"].find_one(held, {"_id": 1}, session=session) is not None:
-            raise _Abandoned(Missed.HELD)
+            raise Abandoned(Missed.ROBOT)
+        if opening.once is None and await held_now(mongo, opening, session):
+            raise Abandoned(Missed.HELD)
         if not await _locks_free(mongo, opening, session):
-            raise _Abandoned(Missed.LOCK)
-        taken, fresh = await _take(mongo, opening, session)
-        if not taken:
-            raise _Abandoned(Missed.TASKS)
-        if fresh and not await _count(mongo, opening, fresh, session):
-            raise _Abandoned(Missed.LIMIT)
+            raise Abandoned(Missed.LOCK)
+        taken, fresh = await take(mongo, opening, session)
+        if not taken and opening.warm is None:
+            raise Abandoned(Missed.TASKS)
+        if fresh and not await count_used(mongo, opening, fresh, session):
+            raise Abandoned(Missed.LIMIT)
         run = run_document(opening, taken)
         await mongo["runs"].insert_one(run, session=session)
         return run
@@ -105,6 +114,9 @@ class Openings:
         for fence in opening.fences:
             if fence.lock not in self._known:
                 await insert_once(self._mongo["slots"], {"_id": fence.lock, "schema_version": 1, "seq": 0})
+                if fence.lock == SERVER_LOCK:  # whoever says why a task waits has no settings of the scheduler
+                    most = {"$set": {"max": fence.runs_max}}
+                    await self._mongo["slots"].update_one({"_id": fence.lock}, most)
                 self._known.add(fence.lock)
         for used in opening.used:
             if used.counter not in self._known:
@@ -114,7 +126,9 @@ class Openings:
 
 
 async def _reserve(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> bool:
-    """Give the robot to the run if it is free, and raise its epoch."""
+    """Give the robot to the run if it is free, and raise its epoch; a run that needs none has nothing to reserve."""
+    if opening.worker is None:
+        return True
     WORKER.check(WorkerStatus.WAITING, WorkerStatus.RESERVED, owner=OWNER)
     guard = {
         "_id": opening.worker,
@@ -134,21 +148,31 @@ async def _reserve(mongo: Mongo, opening: Opening, session: AsyncClientSession) 
     return bool(done.matched_count)
 
 
+async def held_now(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> bool:
+    """Whether the workflow, or the scenario, is held."""
+    circuits = [circuit_id(opening.account, opening.workflow, of) for of in (None, opening.scenario)]
+    held = {"_id": {"$in": circuits}, "state": "open"}
+    return await mongo["circuits"].find_one(held, {"_id": 1}, session=session) is not None
+
+
 async def _locks_free(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> bool:
     """Meet at the slots of the limited locks, and count who holds them."""
     for fence in sorted(opening.fences, key=lambda one: one.lock):
         await mongo["slots"].update_one({"_id": fence.lock}, {"$inc": {"seq": 1}}, session=session)
-        at_work = {"locks": fence.lock, "state": {"$in": sorted(LIVE)}}
+        at_work = {"locks": fence.lock, "state": {"$in": sorted(LIVE if fence.parked else LIVE - {RunState.WAITING})}}
         leaving = {"locks": fence.lock, "state": {"$nin": sorted(LIVE)}, "pending.to": OWNER}
         holders = 0
         for query in (at_work, leaving):
             holders += await mongo["runs"].count_documents(query, limit=fence.runs_max, session=session)
         if holders >= fence.runs_max:
             return False
-    return True
+    if opening.warm is None:
+        return True
+    paused = {"_id": opening.warm, "until": {"$gt": opening.at}}  # runs before it failed
+    return await mongo["slots"].find_one(paused, {"_id": 1}, session=session) is None
 
 
-async def _take(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> tuple[dict[str, int], int]:
+async def take(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> tuple[dict[str, int], int]:
     """Take those tasks that are still queued and in time.
 
     Returns: their attempt numbers by task, and how many of them no limit has counted yet.
@@ -157,13 +181,14 @@ async def _take(mongo: Mongo, opening: Opening, session: AsyncClientSession) -> 
     guard = {
         "_id": {"$in": list(opening.tasks)},
         "state": TaskState.QUEUED,
-        "queue.list": {"$gt": ""},
+        **({"queue.list": {"$gt": ""}} if opening.once is None else {"once.worker": opening.worker}),
         "pending": None,
         "$or": [{"deadline": None}, {"deadline": {"$gt": opening.at}}],
     }
     await mongo["tasks"].update_many(guard, _taking(opening), session=session)
     fields = {"attempts": 1, "counted": 1}
-    mine = await mongo["tasks"].find({"held_by.run": opening.run}, fields, session=session).to_list(None)
+    taken = {"_id": {"$in": list(opening.tasks)}, "held_by.run": opening.run}
+    mine = await mongo["tasks"].find(taken, fields, session=session).to_list(None)
     fresh = sum(1 for task in mine if (task.get("counted") or {}).get("run") == opening.run)
     return {task["_id"]: task["attempts"] for task in mine}, fresh
 
@@ -190,7 +215,7 @@ def _taking(opening: Opening) -> list[dict[str, Any]]:
     return [{"$set": fields}, {"$unset": "queue"}]
 
 
-async def _count(mongo: Mongo, opening: Opening, tasks: int, session: AsyncClientSession) -> bool:
+async def count_used(mongo: Mongo, opening: Opening, tasks: int, session: AsyncClientSession) -> bool:
     """Use up the limits by `tasks`, with the events that follow; false when one does not allow it."""
     for used in sorted(opening.used, key=lambda one: one.counter):
         found = await mongo["usage"].find_one_and_update(

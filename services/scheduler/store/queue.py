@@ -17,6 +17,7 @@ from shared.domain.task_state import TaskState
 from shared.mongo import Mongo
 
 LISTS_MAX = 20_000
+RANGES_MAX = 200
 PLACE = [("queue.list", 1), ("queue.rank", 1), ("_id", 1)]
 BY_KEY = [("queue.list", 1), ("queue.key", 1), ("queue.rank", 1), ("_id", 1)]
 PLACE_FIELDS = {"queue.list": 1, "queue.rank": 1, "queue.key": 1}
@@ -32,6 +33,21 @@ class QueueStore:
 
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
+
+    async def any_waits(self) -> bool:
+        """Whether a task stands in any list."""
+        return await self._mongo["tasks"].find_one({"queue.list": {"$gt": ""}}, {"_id": 1}) is not None
+
+    async def any_waits_for_no_robot(self) -> bool:
+        """Whether a task stands in a list of a workflow that has ever had a scenario without a robot."""
+        found = await self._mongo["versions"].find(
+            {"scenarios.worker": False}, {"account": 1, "workflow": 1}
+        ).limit(LISTS_MAX).to_list(None)  # fmt: skip
+        ids = sorted({f"{version['account']}/{version['workflow']}" for version in found})
+        ranges = [{"queue.list": {"$gt": f"{id}/", "$lt": f"{id}0"}} for id in ids]
+        if len(ranges) > RANGES_MAX:
+            return await self.any_waits()
+        return bool(ranges) and await self._mongo["tasks"].find_one({"$or": ranges}, {"_id": 1}) is not None
 
     async def heads(self, account: str | None = None, workflow: str | None = None) -> list[dict[str, Any]]:
         """The first task of every list that holds one; of one account or one workflow only, if named.

@@ -1,7 +1,7 @@
 """Runs as the scheduler needs them after opening: which have ended, and which have lost their robot.
 
-Called by: recovery.py. The executor owns every change of a run but one: clearing the hand-over that brings it back
-here.
+Called by: recovery.py, stalls.py, closing.py. The executor owns every change of a run but these: clearing the hand-over
+that brings it back here, and which robot it has (store/returning.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from services.scheduler.core.tasks import OWNER
 from shared.domain.run_state import LIVE
 from shared.mongo import Mongo
 
-LIVE_MAX = 10_000
+LIVE_MAX = 20_000
+LIVE_FIELDS = {
+    "worker": 1, "epoch": 1, "account": 1, "workflow": 1, "version": 1, "scenario": 1, "abort": 1, "state": 1,
+    "token": 1, "executor": 1, "progressed_at": 1, "pending.to": 1, "pending.what": 1, "wait": 1, "wants_robot": 1,
+    "warm": 1, "last_worker": 1, "once": 1,
+}  # fmt: skip
 STEP_FIELDS = {"seq": 1, "kind": 1, "task": 1, "attempt": 1, "reply.seq": 1, "reply.outcome": 1,
                "instruction.effect": 1, "instruction.commit": 1}  # fmt: skip
 STEPS_READ_MAX = 20_000
@@ -36,13 +41,9 @@ class RunStore:
         return {run["_id"]: (run["state"], (run.get("pending") or {}).get("to") == OWNER) async for run in cursor}
 
     async def live(self) -> list[dict[str, Any]]:
-        """Runs that have not ended and need a robot."""
-        query = {"state": {"$in": sorted(LIVE)}, "worker": {"$ne": None}}
-        fields = {
-            "worker": 1, "epoch": 1, "account": 1, "workflow": 1, "abort": 1, "state": 1, "token": 1, "executor": 1,
-            "progressed_at": 1,
-        }  # fmt: skip
-        return await self._mongo["runs"].find(query, fields).limit(LIVE_MAX).to_list(None)
+        """Runs that have not ended, with a robot or without."""
+        query = {"state": {"$in": sorted(LIVE)}}
+        return await self._mongo["runs"].find(query, LIVE_FIELDS).limit(LIVE_MAX).to_list(None)
 
     async def handed_over(self, now: datetime, limit: int) -> list[dict[str, Any]]:
         """Ended runs whose hint may have been lost."""

@@ -27,6 +27,10 @@ CONTACT_FIELDS = {
 }  # fmt: skip
 
 
+FREE = {
+    "authorisation": Authorisation.AUTHORISED, "connected": True, "status": WorkerStatus.WAITING,
+    "mode": WorkerMode.RUN, "run": None,
+}  # fmt: skip
 FREE_FIELDS = {
     "account": 1, "epoch": 1, "workflows": 1, "exclusive": 1, "tags": 1, "schedule": 1, "quarantine": 1, "drain": 1,
     "follow": 1, "authorisation": 1, "connected": 1, "status": 1, "mode": 1, "run": 1,
@@ -95,11 +99,11 @@ class WorkerStore:
 
     async def free(self) -> list[dict[str, Any]]:
         """Robots without a run that people want to work; quarantine and schedules are for the caller to look at."""
-        query = {
-            "authorisation": Authorisation.AUTHORISED, "connected": True, "status": WorkerStatus.WAITING,
-            "mode": WorkerMode.RUN, "run": None,
-        }  # fmt: skip
-        return await self._mongo["workers"].find(query, FREE_FIELDS).limit(ROBOTS_MAX).to_list(None)
+        return await self._mongo["workers"].find(FREE, FREE_FIELDS).limit(ROBOTS_MAX).to_list(None)
+
+    async def any_free(self) -> bool:
+        """Whether there is such a robot."""
+        return await self._mongo["workers"].find_one(FREE, {"_id": 1}) is not None
 
     async def connected(self) -> list[dict[str, Any]]:
         """Robots that count as connected, with the mark of their last heartbeat."""

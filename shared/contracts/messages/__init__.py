@@ -1,6 +1,7 @@
 """One module per kind of message. Importing this package registers every kind."""
 
 from shared.contracts.messages.command_issued import CommandIssued
+from shared.contracts.messages.decision_asked import DecisionAsked
 from shared.contracts.messages.run_finished import RunFinished
 from shared.contracts.messages.run_opened import RunOpened
 from shared.contracts.messages.task_accepted import TaskAccepted
@@ -16,6 +17,7 @@ from shared.contracts.messages.worker_run_ended import WorkerRunEnded
 __all__ = [
     "BlobTarget",
     "CommandIssued",
+    "DecisionAsked",
     "Evidence",
     "JournalPosition",
     "ReplyError",

@@ -37,6 +37,12 @@ class WorkerInstruction(Message):
     effect: Literal["read", "act"] = Field(description="act: journalled by the robot before and after.")
     commit: bool = Field(default=False, description="The script says that this act can't be taken back.")
     timeout_s: float = Field(gt=0, description="The robot gives the act up after this time; nobody else does.")
+    pause_s: float | None = Field(
+        default=None, ge=0, le=600, description="How long the robot pauses before it acts; counted in timeout_s."
+    )
+    find_s: float | None = Field(
+        default=None, gt=0, le=3600, description="How long it waits for an element when args give no timeout."
+    )
     line: int | None = Field(default=None, description="Line of the script, for the robot's log.")
     reply_to: str = Field(description="Executor instance that wants the reply; last word of the reply's routing key.")
     blobs: BlobTarget | None = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,6 +59,49 @@ class Evidence(BaseModel):
     )
 
 
+class OpenPage(BaseModel):
+    """A page of the robot's browser."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    url: str = Field(default="", max_length=300, description="Without values of parameters, user or fragment.")
+    title: str = Field(default="", max_length=300, description="As the browser shows it; what was typed is masked.")
+    active: bool = Field(default=False, description="The one that instructions go to.")
+
+
+class PageDialog(BaseModel):
+    """A question that a page asked, and the robot answered by itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str = Field(default="", max_length=300, description="alert, confirm, prompt or beforeunload.")
+    message: str = Field(default="", max_length=300, description="What it said.")
+    answer: str = Field(default="", max_length=300, description="accepted or dismissed.")
+
+
+class OpenWindow(BaseModel):
+    """A window on the robot's desktop."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    title: str = Field(default="", max_length=300, description="As its bar shows it; what was typed is masked.")
+    process: str = Field(default="", max_length=300, description="Its program.")
+    active: bool = Field(default=False, description="The one in front.")
+
+
+class FailureContext(BaseModel):
+    """What was open on the robot when an instruction failed or was cut. Never holds what was typed."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    pages: list[OpenPage] = Field(default_factory=list, max_length=20, description="Of the browser.")
+    dialogs: list[PageDialog] = Field(default_factory=list, max_length=20, description="The last ones, newest last.")
+    windows: list[OpenWindow] = Field(default_factory=list, max_length=20, description="Of the desktop, if any.")
+    notes: list[Annotated[str, Field(max_length=300)]] = Field(
+        default_factory=list, max_length=20, description="What could not be seen, such as why there is no picture."
+    )
+
+
 @kind
 class WorkerReply(Message):
     """The outcome of (run, seq), with evidence."""
@@ -83,4 +126,13 @@ class WorkerReply(Message):
         description="With a failure: the last instructions, newest last, no values.",
     )
     duration_s: float = Field(default=0.0, ge=0, description="How long the robot worked on it.")
+    found_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="How long what it needed took to appear; none: it did not, or it needed nothing.",
+    )
     repeated: bool = Field(default=False, description="Answered from the journal, not done again.")
+    matched: int | None = Field(
+        default=None, ge=0, description="Index of the selector that showed the element; none: no target, or none did."
+    )
+    context: FailureContext | None = Field(default=None, description="With a failure: what was open then.")

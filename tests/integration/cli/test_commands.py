@@ -25,6 +25,7 @@ from tests.integration.console.site import (
     put_run,
     put_task,
     put_worker,
+    replay_report,
     workflow_files,
 )
 
@@ -78,6 +79,28 @@ def test_workflow_is_checked_offline_and_pushed(regente: Any, tmp_path: Path) ->
     assert "version 1 is current already" in regente("workflow", "push", folder, "--account", ACME).stdout
     assert "tax.py:2" in regente("workflow", "push", bad, code=1).stderr
     regente("workflow", "check", str(tmp_path / "missing"), code=2)
+
+
+def test_workflow_is_checked_against_a_run_that_was(regente: Any, console: Site, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "new", workflow_files())
+    run = put_run(console, put_task(console), "00155d020a09")
+    ask = ("workflow", "check", folder, "--replay", run, "--account", ACME)
+    report = replay_report(run)
+    with answer_commands(console, progress={"report": json.dumps(report)}):
+        shown = regente(*ask, code=1)
+        as_json = regente(*ask, "--json", code=1)
+    assert "1 of 3 phases would go otherwise; 1 could not be tried" in shown.stderr
+    assert "then browser.click(target=objects.issue) (line 11)" in shown.stdout
+    assert 'now  browser.fill(target=objects.issue, text="x") (line 12)' in shown.stdout
+    assert "objects.issue was css=#issue, now css=#go" in shown.stdout
+    assert read_json(as_json)["phases"][1]["seq"] == 4
+    same = {**report, "same": True, "phases": report["phases"][:1], "counts": {**report["counts"], "differs": 0}}
+    with answer_commands(console, progress={"report": json.dumps(same)}):
+        assert "these files would have done the same" in regente(*ask).stdout
+    with answer_commands(console, "refused", "the run's journal is gone"):
+        assert "the run's journal is gone" in regente(*ask, code=1).stderr
+    broken = write_folder(tmp_path / "broken", {**workflow_files(), "tax.py": "def execute(task):\n    return x\n"})
+    assert "tax.py:2" in regente("workflow", "check", broken, "--replay", run, "--account", ACME, code=1).stderr
 
 
 def test_tasks_are_pushed_from_every_kind_of_file(
@@ -188,6 +211,25 @@ def test_logs_filter_by_robot(regente: Any, console: Site) -> None:
     assert [json.loads(line)["event"] for line in lines] == ["line 1", "line 3"]
 
 
+def test_keys_are_made_on_terms_rotated_and_revoked(regente: Any, console: Site) -> None:
+    terms = ("--network", "203.0.113.0/24", "--requests-per-min", "60", "--expires-days", "30", "--signing")
+    made = read_json(regente("key", "create", "--account", ACME, "--partner", "cli-terms", *terms, "--json"))
+    assert made["signing_secret"].startswith("whsec_")
+    rotated = regente("key", "rotate", made["id"], "--overlap-hours", "1")
+    new, secret = rotated.stdout.split()
+    assert secret.startswith("whsec_")
+    assert "the old key works until" in rotated.stderr
+    assert console.db["keys"].find_one({"_id": new.split("_")[1]})["networks"] == ["203.0.113.0/24"]
+    assert made["id"] in regente("key", "revoke", made["id"]).stderr
+    listed = {one["id"]: one for one in read_json(regente("key", "list", "--account", ACME, "--json"))}
+    assert listed[made["id"]]["revoked_at"]
+    table = regente("key", "list").stdout
+    assert "revoked" in table
+    assert "good" in table
+    assert "hash" not in table
+    assert "network" in regente("key", "create", "--partner", "x", "--account", ACME, "--network", "x", code=1).stderr
+
+
 def test_keys_and_users_are_made(regente: Any, console: Site) -> None:
     key = regente("key", "create", "--account", ACME, "--partner", "cli-partner").stdout.strip()
     assert console.db["keys"].find_one({"_id": key.split("_")[1]}) is not None
@@ -232,6 +274,23 @@ def test_doctor_says_what_to_do(regente: Any, console: Site) -> None:
     assert {one["state"] for one in findings if one["check"] in ("database", "broker", "console")} == {"ok"}
     assert any("regente worker authorise 0d0000000003" in one["todo"] for one in findings)
     assert all(one["todo"] for one in findings if one["state"] != "ok")
+
+
+def test_objects_of_a_workflow_and_warnings_when_it_is_pushed(regente: Any, console: Site, tmp_path: Path) -> None:
+    objects = "issue: {title: Issue, selectors: ['css=#issue', 'text=Issue']}\nold: {selectors: ['css=#old']}\n"
+    folder = write_folder(tmp_path / "named", {**workflow_files("named"), "objects.yaml": objects})
+    checked = read_json(regente("workflow", "check", folder, "--json"))
+    assert checked["warnings"] == [{"file": "objects.yaml", "line": 2, "message": "old is used by no script"}]
+    assert "objects.yaml:2: warning: old is used" in regente("workflow", "push", folder, "--account", ACME).stderr
+    found = read_json(regente("workflow", "objects", f"{ACME}/named", "--json"))
+    assert [(one["name"], len(one["selectors"]), one["uses"]) for one in found["items"]] == [
+        ("issue", 2, 0),
+        ("old", 1, 0),
+    ]
+    shown = regente("workflow", "objects", f"{ACME}/named").stdout
+    assert "css=#issue" in shown
+    assert "text=Issue" in shown
+    assert read_json(regente("workflow", "objects", f"{ACME}/named", "--stale", "--json"))["items"] == []
 
 
 def test_without_an_installation_one_line_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from cli import output
-from cli.main import app
 from tests.integration.console.site import (
     ACME,
     Site,
@@ -19,28 +18,12 @@ from tests.integration.console.site import (
     now,
     put_circuit,
     put_event,
+    put_run,
     put_task,
     put_worker,
     until,
     workflow_files,
 )
-
-
-@pytest.fixture
-def regente(console: Site, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command line; the exit code must be the expected one."""
-    for name in ("URL", "TOKEN", "KEY", "COLLECTOR_URL", "DELIVERY_URL", "ACCOUNT"):
-        monkeypatch.delenv(f"REGENTE_{name}", raising=False)
-    monkeypatch.setenv("REGENTE_HOME", str(console.home))
-    monkeypatch.setenv("REGENTE_ACCOUNT", ACME)
-    monkeypatch.setenv("COLUMNS", "240")
-
-    def run(*arguments: str, code: int = 0, text: str | None = None) -> Result:
-        result = CliRunner().invoke(app, list(arguments), input=text)
-        assert result.exit_code == code, f"{arguments}: {result.exit_code}\n{result.output}\n{result.exception!r}"
-        return result
-
-    return run
 
 
 @pytest.fixture
@@ -111,6 +94,12 @@ def test_queue_shows_what_is_open_and_why_a_task_waits(regente: Any, console: Si
     assert "facts" in why
     assert "forecast" in why
     assert set(read_json(regente("queue", "why", task, "--json"))) == {"task", "state", "why", "facts", "forecast"}
+
+
+def test_queue_shows_a_held_scenario(regente: Any, console: Site, flow: str) -> None:
+    about = {"account": ACME, "workflow": flow, "scenario": "certificates", "state": "open", "text": "no page"}
+    console.db["circuits"].insert_one({"_id": f"{ACME}/{flow}#certificates", "failures": 5, "reason": "setup", **about})
+    until(lambda: "scenario certificates is held" in regente("queue", "list").stdout, "the row says so")
 
 
 def test_many_tasks_at_once_ask_first_and_show_progress(regente: Any, console: Site, flow: str) -> None:
@@ -265,3 +254,21 @@ def test_account_settings_and_events(regente: Any, console: Site) -> None:
     assert shown.index("otto released it") < shown.index("5 failures in a row")
     only = read_json(regente("events", "--target", target, "--severity", "error", "--json"))
     assert [one["text"] for one in only] == ["5 failures in a row"]
+
+
+def test_runs_tasks_and_workflows_are_stopped_and_aborted(regente: Any, console: Site, flow: str) -> None:
+    task = put_task(console, state="running", held_by={"run": "run_x", "attempt": 1, "epoch": 1})
+    run = put_run(console, task, "0a0000000041", state="executing")
+    with answer_commands(console) as commands:
+        assert regente("run", "stop", run, "--reason", "enough").stdout == "done\n"
+        assert read_json(regente("run", "abort", run, "--json"))["state"] == "done"
+        regente("task", "abort", task)
+        regente("workflow", "hold", flow, "--mode", "abort")
+    assert [(one["kind"], one["args"]) for one in commands] == [
+        ("run.stop", {"reason": "enough"}),
+        ("run.abort", {"reason": ""}),
+        ("task.cancel", {"now": True}),
+        ("workflow.hold", {"text": "", "mode": "abort"}),
+    ]
+    regente("workflow", "hold", flow, "--mode", "later", code=2)
+    regente("run", "abort", put_run(console, task, "0a0000000041"), code=1)

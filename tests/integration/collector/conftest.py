@@ -59,6 +59,7 @@ def collector(collector_ground: Ground, tmp_path_factory: pytest.TempPathFactory
     """The process."""
     folder = tmp_path_factory.mktemp("collector")
     env = {"REGENTE_COLLECTOR_URL": "http://collector.test", "REGENTE_CANCEL_WAIT_S": "1"}
+    env["REGENTE_IDEMPOTENCY_CLAIM_S"] = "1"
     with running("collector", collector_ground, folder, **env) as instance:
         yield instance
 

@@ -147,9 +147,9 @@ def running(name: str, on: Ground, folder: Path, instance: str = "", **env: str)
                 raise
 
 
-def launch(name: str, on: Ground, folder: Path, instance: str = "", **env: str) -> Instance:
-    """Start a process of a service, without waiting."""
-    port = _free_port()
+def launch(name: str, on: Ground, folder: Path, instance: str = "", *, port: int = 0, **env: str) -> Instance:
+    """Start a process of a service, without waiting. port: none: a free one."""
+    port = port or free_port()
     whole = {
         **{key: value for key, value in os.environ.items() if not key.startswith("REGENTE_")},
         "REGENTE_AMQP_URL": on.amqp_url,
@@ -164,14 +164,14 @@ def launch(name: str, on: Ground, folder: Path, instance: str = "", **env: str) 
         **env,
     }
     log = folder / f"{instance or name}-{port}.log"
-    with log.open("wb") as out:
+    with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", f"services.{name}"], cwd=ROOT, env=whole, stdout=out, stderr=subprocess.STDOUT
         )
     return Instance(f"http://127.0.0.1:{port}", process, log, whole)
 
 
-def wait_ready(instance: Instance) -> None:
+def wait_ready(instance: Instance, deadline_s: float = 90.0) -> None:
     """Until its /readyz says yes; fails with its log when it ends instead."""
 
     def ready() -> bool:
@@ -182,10 +182,11 @@ def wait_ready(instance: Instance) -> None:
         except httpx.HTTPError:
             return False
 
-    until(ready, f"{instance.url} ready", 30)
+    until(ready, f"{instance.url} ready", deadline_s)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -192,3 +192,40 @@ def test_evidence_whose_bytes_are_gone_is_404(account: Account) -> None:
          "media_type": "image/png", "size_bytes": 1}
     )  # fmt: skip
     assert account.http.get(f"/v1/evidence/ev_gone_{account.name}").status_code == 404
+
+
+def test_one_off_runs_are_no_partners(account: Account) -> None:
+    id, other = push_one(account, "a"), push_one(account, "b")
+    account.db["tasks"].update_one({"_id": id}, {"$set": {"once": {"worker": "w", "by": "ana"}}})
+    assert [one["id"] for one in account.http.get("/v1/tasks").json()["items"]] == [other]
+    assert account.http.get(f"/v1/tasks/{id}").status_code == 404
+    assert account.http.delete(f"/v1/tasks/{id}").status_code == 404
+
+
+def test_batches_are_listed_newest_first_with_their_progress(account: Account) -> None:
+    batches = [account.push(item(f"r{i}"), item(f"r{i}"), item(f"x{i}", "no")).json()["batch"] for i in range(5)]
+    account.db["tasks"].update_one({"batch": batches[3]}, {"$set": {"state": "succeeded"}})
+    account.db["batches"].update_one({"_id": batches[0]}, {"$set": {"workflow": "other"}})
+    seen: list[dict[str, Any]] = []
+    url: str | None = "/v1/batches?limit=2"
+    while url:
+        answer = account.http.get(url)
+        seen += answer.json()["items"]
+        url = answer.links.get("next", {}).get("url")
+    assert [one["id"] for one in seen] == batches[::-1]
+    assert [one["done"] for one in seen] == [False, True, False, False, False]
+    assert [(one["count"], one["rejected"], one["duplicates"], one["tasks"]) for one in seen] == [(3, 1, 1, 1)] * 5
+    assert (seen[1]["finished"], seen[1]["progress"]) == (1, 1.0)
+    assert seen[1] == account.http.get(f"/v1/batches/{batches[3]}").json()
+    tax = account.http.get("/v1/batches?workflow=tax").json()["items"]
+    assert [one["id"] for one in tax] == batches[:0:-1]
+    assert account.http.get("/v1/batches?cursor=nonsense").status_code == 400
+    assert account.http.get("/v1/batches", headers=account.ground.key("stranger", "tasks")).json()["items"] == []
+
+
+def test_a_push_that_died_before_its_tasks_is_no_complete_batch(account: Account) -> None:
+    """kill -9 between the batch, which has the figures to expect, and the tasks."""
+    batch = account.push(item("a"), item("b")).json()["batch"]
+    account.db["tasks"].delete_one({"batch": batch, "reference": "b"})
+    view = account.http.get(f"/v1/batches/{batch}").json()
+    assert (view["complete"], view["done"], view["tasks"], view["finished"]) == (False, False, 1, 0)

@@ -23,6 +23,7 @@ from gridfs import GridFSBucket
 from pymongo.database import Database
 
 from shared.obs.ids import new_id
+from shared.seal import Sealer
 from tests.integration.collector.running import MASTER_KEY, ROOT, Ground, ground, launch, until, wait_ready
 
 PASSWORD = "correct horse battery"
@@ -71,7 +72,8 @@ def site(servers: Any, folder: Path) -> Iterator[Site]:
         silent = {
             f"REGENTE_{name}_URL": "http://127.0.0.1:9" for name in ("COLLECTOR", "SCHEDULER", "EXECUTOR", "DELIVERY")
         }
-        instance = launch("console", made, folder, REGENTE_COMMAND_WAIT_S="1.5", **silent)
+        silent["REGENTE_DELIVERY_PRIVATE_ALLOWED"] = "127.0.0.0/8,::1/128"
+        instance = launch("console", made, folder, REGENTE_COMMAND_WAIT_S="1.5", REGENTE_LOG_LEVEL="DEBUG", **silent)
         try:
             admin = bootstrap(instance.env, folder / "admin.json", instance.url)
             wait_ready(instance)
@@ -274,6 +276,64 @@ def put_evidence(on: Site, run: str, task: str, seq: int, name: str, account: st
     return link
 
 
+def put_decision(on: Site, account: str = ACME, workflow: str = "tax", **fields: Any) -> str:
+    """A question of a script, as the executor keeps it; its run and task need not exist."""
+    run, seq = fields.pop("run", None) or new_id("run_"), fields.pop("seq", 12)
+    id = f"{run}/{seq:08d}"
+    about = {"account": account, "workflow": workflow, "task": new_id("task_"), "run": run, "seq": seq, "worker": "w1"}
+    asked = {
+        "question": "Is the amount right?",
+        "options": ["yes", "no"],
+        "image": None,
+        "asked_at": now(),
+        "due_at": now() + timedelta(hours=2),
+        "default": None,
+    }
+    standing = {"state": "open", "answer": None, "by": None, "at": None, "op": "ask"}
+    on.db["decisions"].insert_one({"_id": id, "schema_version": 1, **about, **asked, **standing, **fields})
+    return id
+
+
+def decision_token(id: str) -> str:
+    """What the link of a decision holds."""
+    return Sealer(MASTER_KEY).derive("decision", id)
+
+
+def decision_link(on: Site, id: str, **more: str) -> str:
+    """The address under which it is answered without a log-in."""
+    extra = "".join(f"&{name}={value}" for name, value in more.items())
+    return f"{on.url}/d/{id.replace('/', '.')}?t={decision_token(id)}{extra}"
+
+
+@contextmanager
+def answer_decisions(on: Site) -> Iterator[list[dict[str, Any]]]:
+    """The executor's part: the first answer that fits counts, every later one is refused; gives the requests."""
+    seen: list[dict[str, Any]] = []
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            found = on.db["commands"].find_one({"state": "pending", "kind": "decision.answer"})
+            if found is None:
+                over.wait(0.02)
+                continue
+            seen.append(found)
+            fresh = {"state": "answered", "answer": found["args"]["answer"], "by": found["by"], "at": now()}
+            guard = {"_id": found["target"], "state": "open"}
+            taken = on.db["decisions"].update_one(guard, {"$set": {**fresh, "op": found["_id"]}}).matched_count == 1
+            end = ("done", None) if taken else ("refused", "the decision is answered already")
+            change = {"state": end[0], "reason": end[1], "ended_at": now()}
+            on.db["commands"].update_one({"_id": found["_id"]}, {"$set": change})
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 def put_event(on: Site, account: str | None = ACME, **fields: Any) -> str:
     """An event as any service raises it."""
     event = new_id("event_")
@@ -298,14 +358,16 @@ def put_log(on: Site, event: str, **fields: Any) -> None:
 
 
 @contextmanager
-def answer_commands(on: Site, state: str = "done", reason: str | None = None) -> Iterator[list[dict[str, Any]]]:
-    """End every request that comes, as its owner would; gives the requests."""
+def answer_commands(
+    on: Site, state: str = "done", reason: str | None = None, **fields: Any
+) -> Iterator[list[dict[str, Any]]]:
+    """End every request that comes, as its owner would; gives the requests. fields: what else is noted on them."""
     seen: list[dict[str, Any]] = []
     over = threading.Event()
 
     def work() -> None:
         while not over.is_set():
-            change = {"$set": {"state": state, "reason": reason, "ended_at": now()}}
+            change = {"$set": {"state": state, "reason": reason, "ended_at": now(), **fields}}
             found = on.db["commands"].find_one_and_update({"state": "pending"}, change)
             if found is not None:
                 seen.append(found)
@@ -336,6 +398,27 @@ def workflow_files(name: str = "tax", line: str = "", priority: int = 1) -> dict
         "    browser.click(objects.issue, commit=True)\n    return {'protocol': 'p'}\n"
     )
     return {"workflow.yaml": definition, "tax.py": script, "objects.yaml": 'issue: {selectors: ["css=#issue"]}\n'}
+
+
+def replay_report(run: str) -> dict[str, Any]:
+    """What an executor answers when a run is replayed against files that act otherwise."""
+    asked = {"what": "instruction", "commit": False, "function": "execute"}
+    then = {**asked, "name": "browser.click", "args": {"target": {"$object": "issue"}}, "line": 11}
+    now_asked = {**asked, "name": "browser.fill", "args": {"target": {"$object": "issue"}, "text": "x"}, "line": 12}
+    base = {"task": None, "attempt": None, "begun": 1, "seq": None, "then": None, "now": None, "note": ""}
+    phases = [
+        {**base, "phase": "setup", "verdict": "same", "instructions": 1},
+        {
+            **base, "phase": "task", "task": "task_1", "attempt": 1, "begun": 3, "verdict": "differs",
+            "instructions": 0, "seq": 4, "then": then, "now": now_asked,
+        },
+        {**base, "phase": "teardown", "begun": 9, "verdict": "unknown", "instructions": 0, "note": "no time was left"},
+    ]  # fmt: skip
+    return {
+        "run": run, "workflow": f"{ACME}/tax", "version": f"{ACME}/tax/1", "scenario": "only", "same": False,
+        "counts": {"same": 1, "differs": 1, "ends_otherwise": 0, "unknown": 1}, "phases": phases, "left_out": 0,
+        "objects": [{"name": "issue", "then": ["css=#issue"], "now": ["css=#go"]}],
+    }  # fmt: skip
 
 
 __all__ = ["ACME", "MASTER_KEY", "OTHER", "PASSWORD", "PNG", "Site", "answer_commands", "site", "until"]

@@ -9,6 +9,7 @@ from tests.integration.console.site import (
     OTHER,
     PASSWORD,
     Site,
+    put_decision,
     put_event,
     put_run,
     put_task,
@@ -24,6 +25,7 @@ ADMIN_ONLY = [
     ("DELETE", "users/vera", None),
     ("GET", "keys", None),
     ("POST", "keys", {"account": ACME, "partner": "p", "scopes": ["tasks"]}),
+    ("POST", "keys/x/rotate", {}),
     ("DELETE", "keys/x", None),
     ("POST", "workflows", {"account": ACME, "files": workflow_files("never")}),
     ("PATCH", "workflows/acme/tax/settings", {"priority": 2}),
@@ -42,6 +44,8 @@ OPERATOR_ONLY = [
     ("POST", "tasks/x/cancel", None),
     ("POST", "tasks/x/settle", {"outcome": "failed"}),
     ("POST", "runs/x/abort", {}),
+    ("POST", "runs/x/stop", {}),
+    ("POST", "tasks/x/abort", None),
     ("POST", "workers/x/authorise", None),
     ("POST", "workers/x/revoke", None),
     ("POST", "workers/x/mode", {"mode": "pause"}),
@@ -58,6 +62,8 @@ OPERATOR_ONLY = [
     ("POST", "workers/x/config", {"tags": ["sap"]}),
     ("POST", "workers/x/drain", None),
     ("POST", "workers/x/release", None),
+    ("POST", "decisions/run_x.00000001/answer", {"answer": "yes"}),
+    ("GET", "decisions/run_x.00000001/link", None),
 ]
 
 
@@ -98,6 +104,7 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
         own.put("calendars/other/days", json={"dates": []}).raise_for_status()
         own.put("portals/other/site", json={}).raise_for_status()
         put_event(console, OTHER)
+        decision = put_decision(console, OTHER).replace("/", ".")
         wanted = {"action": "hold", "filter": {"account": OTHER, "workflow": "tax"}}
         bulk = own.post("queue/actions", json=wanted).json()["command"]
         console.db["commands"].update_one({"_id": bulk}, {"$set": {"state": "done"}})
@@ -117,6 +124,8 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
             "calendars/other/days",
             "portals/other/site",
             f"queue/actions/{bulk}",
+            f"decisions/{decision}",
+            f"decisions/{decision}/link",
         ]
         assert [(path, own.get(path).status_code) for path in paths] == [(path, 200) for path in paths]
         assert [(path, foreign.get(path).status_code) for path in paths] == [(path, 404) for path in paths]
@@ -133,6 +142,7 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
             "calendars",
             "portals",
             "events",
+            "decisions",
             "accounts",
             "users",
         ]
@@ -152,7 +162,11 @@ def test_other_accounts_do_not_exist(console: Site) -> None:
             ("PUT", "calendars/other/days", {"dates": []}),
             ("DELETE", "portals/other/site", None),
             ("POST", f"runs/{run}/abort", {}),
+            ("POST", f"runs/{run}/stop", {}),
+            ("POST", f"tasks/{task}/abort", None),
+            ("POST", f"decisions/{decision}/answer", {"answer": "yes"}),
             ("POST", f"workers/{worker}/revoke", None),
+            ("POST", f"keys/{key}/rotate", {}),
             ("DELETE", f"keys/{key}", None),
             ("PUT", "documents/other/portal/pin", {"kind": "text", "text": "x"}),
             ("PUT", "endpoints/other/results", {"url": "https://mine.example/"}),

@@ -19,8 +19,10 @@ from tests.integration.console.site import (
     PASSWORD,
     Site,
     answer_commands,
+    answer_decisions,
     now,
     put_circuit,
+    put_decision,
     put_event,
     put_evidence,
     put_log,
@@ -214,10 +216,20 @@ def test_overview_shows_limits_and_holds_a_workflow(
         keep_picture(page, f"overview-{language}")
         row.get_by_role("button", name=hold).click()
         dialog = page.locator(".q-dialog")
-        dialog.locator("input").fill("the certificate is being changed")
+        dialog.locator("input").last.fill("the certificate is being changed")
         keep_picture(page, f"overview-dialog-{language}")
         dialog.get_by_role("button", name=hold).click()
         expect(page.locator(".q-notification")).to_be_visible()
+        scenario = {
+            "_id": f"{ACME}/{name}#certificates",
+            "scenario": "certificates",
+            "reason": "setup",
+            "text": "no page",
+        }
+        about = {"account": ACME, "workflow": name, "state": "open", "failures": 5, "at": now(), "run": None}
+        console.db["circuits"].insert_one({**about, **scenario})
+        expect(row).to_contain_text("certificates: no page")
+        expect(row.get_by_role("button")).to_have_count(2)
         put_circuit(console, name, text="the certificate is being changed", reason="person", by="otto")
         expect(row).to_contain_text(held)
         expect(row).to_contain_text("the certificate is being changed")
@@ -410,3 +422,51 @@ def test_reference_of_the_api_needs_no_network(console: Site, browser: Browser) 
 def test_no_other_site_frames_our_pages(console: Site) -> None:
     for path in ("/login", "/docs", "/fleet"):
         assert httpx.get(console.url + path).headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "answer"), [("en-US", "Decisions", "Answer now"), ("pt-BR", "Decisões", "Responder")]
+)
+def test_operators_answer_in_place(console: Site, browser: Browser, language: str, title: str, answer: str) -> None:
+    task = put_task(console)
+    run = f"run_asks{language}".replace("-", "")
+    picture = put_evidence(console, run, task, 3, "the invoice")
+    chosen = put_decision(console, task=task, run=run, seq=4, question=f"Pay {language}?", image=picture)
+    free = put_decision(console, question=f"Which protocol {language}?", options=[])
+    with browsing.visiting(browser, console, "otto", language) as page, answer_decisions(console) as requests:
+        page.goto("/decisions")
+        expect(page.locator("h1")).to_have_text(title)
+        expect(page.locator(".entry.here .count")).to_be_visible()
+        row = page.locator("tr", has_text=f"Pay {language}?")
+        expect(row.get_by_role("link", name=f"task …{task[-8:]}")).to_have_attribute("href", f"/tasks/{task}")
+        keep_picture(page, f"decisions-{language}")
+        row.get_by_role("button", name="no", exact=True).click()
+        page.locator(".q-dialog").get_by_role("button", name=answer).click()
+        expect(page.locator("tr", has_text=f"Pay {language}?")).to_contain_text("otto")
+        page.locator("tr", has_text=f"Which protocol {language}?").get_by_role("link").first.click()
+        expect(page.get_by_role("button", name=answer)).to_be_visible()
+        page.get_by_role("button", name=answer).click()
+        page.locator(".q-dialog textarea").fill("p-77")
+        page.locator(".q-dialog").get_by_role("button", name=answer).click()
+        expect(page.locator(".facts")).to_contain_text("p-77")
+        expect(page.get_by_role("button", name=answer)).not_to_be_visible()
+        page.goto(f"/decisions/{chosen.replace('/', '.')}")
+        expect(page.locator(".asked img")).to_be_visible()
+        keep_picture(page, f"decision-{language}")
+    assert [(one["target"], one["args"]["answer"]) for one in requests] == [(chosen, "no"), (free, "p-77")]
+
+
+def test_a_link_is_handed_out_to_operators_only(console: Site, browser: Browser) -> None:
+    id = put_decision(console)
+    with browsing.visiting(browser, console, "otto") as page:
+        page.goto(f"/decisions/{id.replace('/', '.')}")
+        page.get_by_role("button", name="Copy link").click()
+        expect(page.locator(".q-dialog .link input")).to_have_value(re.compile(r"/d/run_[0-9a-f]+\.00000012\?t="))
+        page.locator(".q-dialog").get_by_role("button", name="Copy").click()
+    with browsing.visiting(browser, console, "vera") as page:
+        page.goto("/decisions")
+        expect(page.locator("tr", has_text="Is the amount right?").first).to_be_visible()
+        expect(page.locator("tr", has_text="Is the amount right?").get_by_role("button")).to_have_count(0)
+        page.goto(f"/decisions/{id.replace('/', '.')}")
+        expect(page.locator(".facts")).to_be_visible()
+        expect(page.get_by_role("button", name="Copy link")).not_to_be_visible()

@@ -15,6 +15,7 @@ from tests.integration.console.site import (
     now,
     put_circuit,
     put_event,
+    put_run,
     put_task,
     put_worker,
     until,
@@ -84,6 +85,52 @@ def test_a_held_workflow_says_why_and_since_when(console: Site, admin: httpx.Cli
     put_circuit(console, released, state="closed", failures=0)
     again = row_of(admin, released)
     assert (again["open"], again["held_since"]) == (True, None)
+
+
+def hold_scenario(console: Site, workflow: str, scenario: str) -> None:
+    """A scenario that the scheduler holds."""
+    text = "its setup failed 5 times in a row; the last time: no page"
+    id = f"{ACME}/{workflow}#{scenario}"
+    document = {"_id": id, "account": ACME, "workflow": workflow, "scenario": scenario, "state": "open", "failures": 5}
+    console.db["circuits"].insert_one({**document, "reason": "setup", "text": text, "at": now(), "run": "run_1"})
+
+
+def test_a_held_scenario_is_shown_and_its_workflow_stays_open(console: Site, admin: httpx.Client) -> None:
+    workflow, other = publish(admin), publish(admin)
+    hold_scenario(console, workflow, "certificates")
+    row = row_of(admin, workflow)
+    assert (row["open"], row["held_since"]) == (True, None)
+    (held,) = row["held_scenarios"]
+    assert (held["scenario"], held["failures"], held["run"]) == ("certificates", 5, "run_1")
+    assert "no page" in held["text"]
+    assert row_of(admin, other)["held_scenarios"] == []
+    found = admin.get(f"workflows/{ACME}/{workflow}").json()
+    assert [one["scenario"] for one in found["held_scenarios"]] == ["certificates"]
+    assert found["circuit"] is None, "the workflow itself is not held"
+
+
+def test_a_robot_whose_run_stands_ready_is_shown_as_warm(console: Site, admin: httpx.Client) -> None:
+    ready, busy = "0a0000000051", "0a0000000052"
+    for n, worker in enumerate((ready, busy)):
+        wait = {"kind": "warm", "due_at": now(), "since": now(), "seq": 1}
+        more = {"executor": "executor-1" if n else None, "abort": None, "pending": None}
+        run = put_run(console, "task_none", worker, state="waiting", warm=True, wait=wait, **more)
+        put_worker(console, worker, ACME, status="running", run=run)
+
+    def warm() -> dict[str, bool] | None:
+        rows = {one["id"]: one["warm"] for one in admin.get("workers", params={"limit": 200}).json()["items"]}
+        return rows if {ready, busy} <= rows.keys() else None
+
+    rows = until(warm, "both are listed")
+    assert (rows[ready], rows[busy]) == (True, False)
+    assert admin.get(f"workers/{ready}").json()["warm"] is True
+
+
+def test_a_run_without_a_robot_is_shown(console: Site, admin: httpx.Client) -> None:
+    run = put_run(console, "task_none", "", epoch=0, state="executing")
+    console.db["runs"].update_one({"_id": run}, {"$set": {"worker": None}})
+    found = admin.get(f"runs/{run}").json()
+    assert (found["worker"], found["wants_robot"], found["warm"]) == (None, False, False)
 
 
 def test_why_gives_facts_and_a_forecast(console: Site, admin: httpx.Client) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import NameOID
 
+from services.executor.core.totp import Totp
 from shared.seal import SealBroken, Sealer
 from tests.integration.console.site import ACME, MASTER_KEY, PASSWORD, Site
 
@@ -76,6 +77,18 @@ def test_certificates_that_could_not_work_are_refused(console: Site, admin: http
         assert answer.status_code == 422
         assert good not in answer.text
     assert console.db["documents"].find_one({"_id": f"{ACME}/portal/refused"}) is None
+
+
+def test_an_endpoint_whose_server_has_no_readable_key_is_refused(admin: httpx.Client) -> None:
+    options = {
+        "host": "files.example",
+        "user": "acme",
+        "document": "sftp/acme",
+        "folder": "/in",
+        "host_key": "ssh-rsa x",
+    }
+    refused = admin.put(f"endpoints/{ACME}/files", json={"kind": "sftp", "options": options})
+    assert (refused.status_code, "host_key" in refused.json()["detail"]) == (422, True), refused.text
 
 
 def test_endpoint_secret_is_shown_once_and_the_one_before_stays(console: Site, admin: httpx.Client) -> None:
@@ -140,3 +153,35 @@ def test_robots_key_hashes_are_not_shown(console: Site, admin: httpx.Client) -> 
 
     worker = put_worker(console, "0a0000000003", ACME)
     assert "secret-hash" not in admin.get("workers").text + admin.get(f"workers/{worker}").text
+
+
+def test_log_ins_and_one_time_codes_are_sealed(console: Site, admin: httpx.Client) -> None:
+    login = {"kind": "login", "user": "ann", "password": "hunter2-login"}
+    put = admin.put(f"documents/{ACME}/erp/login", json=login)
+    assert (put.status_code, put.json()["meta"]) == (200, {"user": "ann"})
+    totp = {"kind": "totp", "secret": "gezd gnbv gy3t qojq gezd gnbv gy3t qojq", "digits": 8}
+    put = admin.put(f"documents/{ACME}/portal/otp", json=totp)
+    assert (put.status_code, put.json()["meta"]) == (200, {"digits": 8, "period_s": 30, "algorithm": "SHA1"})
+    shown = admin.get("documents").text + str(list(console.db["audit"].find({"account": ACME})))
+    assert not any(secret in shown.lower() for secret in ("hunter2-login", "gezdgnbv", "gezd gnbv"))
+    plain = {}
+    for name in ("erp/login", "portal/otp"):
+        stored = console.db["documents"].find_one({"_id": f"{ACME}/{name}"})
+        assert stored is not None
+        plain[name] = json.loads(
+            Sealer(MASTER_KEY).open("document", bytes(stored["sealed"]), f"{ACME}/{name}".encode())
+        )
+    assert plain["erp/login"] == login
+    assert Totp.of(plain["portal/otp"]).code(59) == "94287082"  # RFC 6238, appendix B
+    for wrong in (
+        {"kind": "totp", "secret": "no base32!"},
+        {"kind": "totp", "secret": "GEZDGNBV"},
+        {"kind": "totp", "secret": totp["secret"], "digits": 5},
+        {"kind": "totp", "secret": totp["secret"], "period_s": 1},
+        {"kind": "totp", "secret": totp["secret"], "algorithm": "MD5"},
+        {"kind": "login", "user": "a:b", "password": "x"},
+        {"kind": "login", "user": "a"},
+    ):
+        refused = admin.put(f"documents/{ACME}/portal/wrong", json=wrong)
+        assert refused.status_code == 422, wrong
+        assert str(totp["secret"]) not in refused.text

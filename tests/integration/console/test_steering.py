@@ -16,6 +16,7 @@ from tests.integration.console.site import (
     answer_commands,
     now,
     put_circuit,
+    put_run,
     put_task,
     put_worker,
     workflow_files,
@@ -242,3 +243,45 @@ def test_a_robot_shows_what_is_special_about_it(console: Site, admin: httpx.Clie
     assert (shown["quarantine"]["times"], shown["failures"], shown["drain"]["by"]) == (2, 3, "otto")
     plain = admin.get(f"workers/{put_worker(console, '0a0000000025', ACME)}").json()
     assert (plain["tags"], plain["workflows"], plain["quarantine"], plain["failures"]) == ([], None, None, 0)
+
+
+@pytest.mark.parametrize("how", ["stop", "abort"])
+def test_a_run_is_stopped_or_aborted_by_a_request(console: Site, admin: httpx.Client, how: str) -> None:
+    run = put_run(console, put_task(console), "0a0000000031", state="executing")
+    with answer_commands(console) as commands:
+        assert admin.post(f"runs/{run}/{how}", json={"reason": "the portal changed"}).status_code == 200
+    (command,) = commands
+    assert (command["kind"], command["to"], command["target"]) == (f"run.{how}", "executor", run)
+    assert command["args"] == {"reason": "the portal changed"}
+    assert console.db["audit"].count_documents({"action": f"run.{how}", "target": run, "account": ACME}) == 1
+    ended = put_run(console, put_task(console), "0a0000000031")
+    assert admin.post(f"runs/{ended}/{how}", json={}).status_code == 409
+
+
+def test_a_task_is_aborted_by_a_request(console: Site, admin: httpx.Client) -> None:
+    task = put_task(console, state="running", held_by={"run": "run_x", "attempt": 1, "epoch": 1})
+    with answer_commands(console) as commands:
+        assert admin.post(f"tasks/{task}/abort").status_code == 200
+    (command,) = commands
+    assert (command["kind"], command["to"], command["args"]) == ("task.cancel", "scheduler", {"now": True})
+    assert console.db["audit"].count_documents({"action": "task.cancel", "target": task, "details.now": True}) == 1
+    assert admin.post(f"tasks/{put_task(console, state='failed')}/abort").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "args"),
+    [
+        ({"text": "t"}, {"text": "t"}),
+        ({"text": "t", "mode": "stop"}, {"text": "t"}),
+        ({"mode": "pause"}, {"text": "", "mode": "pause"}),
+        ({"text": "t", "mode": "abort"}, {"text": "t", "mode": "abort"}),
+    ],
+)
+def test_a_hold_says_what_becomes_of_the_runs(
+    console: Site, admin: httpx.Client, body: dict[str, Any], args: dict[str, Any]
+) -> None:
+    name = publish(admin)
+    with answer_commands(console) as commands:
+        assert admin.post(f"workflows/{ACME}/{name}/hold", json=body).status_code == 200
+    assert [(one["kind"], one["args"]) for one in commands] == [("workflow.hold", args)]
+    assert admin.post(f"workflows/{ACME}/{name}/hold", json={"mode": "later"}).status_code == 422

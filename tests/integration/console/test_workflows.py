@@ -53,7 +53,7 @@ def test_same_files_are_one_version(console: Site, admin: httpx.Client) -> None:
     assert numbers == [3, 2, 1]
     version = admin.get(f"workflows/{ACME}/{name}/versions/2").json()
     assert version["files"] == workflow_files(name, "  # changed")
-    assert version["objects"] == {"issue": {"selectors": ["css=#issue"], "title": ""}}
+    assert version["objects"] == {"issue": {"selectors": ["css=#issue"], "title": "", "environments": {}}}
     stored = console.db["versions"].find_one({"_id": f"{ACME}/{name}/1"})
     assert stored is not None
     assert stored["timeouts"] == {"task_s": 1800.0, "instruction_s": 60.0}

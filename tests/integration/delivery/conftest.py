@@ -30,6 +30,8 @@ class Answer:
     body: bytes = b"ok"
     wait: threading.Event | None = None
     """Answers only when this is set."""
+    cut: bool = False
+    """Closes the connection in the middle of the answer."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class PartnerSide:
             chosen = left.pop(0) if left else Answer()
         if chosen.wait is not None:
             chosen.wait.wait(30)
+        if chosen.cut:
+            request.close_connection = True
+            request.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+            return
         try:
             request.send_response(chosen.status)
             for name, value in chosen.headers.items():
@@ -184,7 +190,12 @@ ENV = {
     "REGENTE_DELIVERY_SCHEDULE_S": SCHEDULE,
     "REGENTE_DELIVERY_TIMEOUT_S": "3",
     "REGENTE_DELIVERY_POLL_S": "0.05",
+    "REGENTE_DELIVERY_BREAKER_PAUSE_S": "0.2",
+    "REGENTE_DELIVERY_BREAKER_PAUSE_MAX_S": "0.5",
+    "REGENTE_DELIVERY_PRIVATE_ALLOWED": "127.0.0.0/8,::1/128",
     "REGENTE_SWEEP_S": "0.3",
+    "REGENTE_RETENTION_SWEEP_S": "0.3",
+    "REGENTE_EVIDENCE_GRACE_S": "0.5",
 }
 
 

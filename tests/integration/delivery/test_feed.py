@@ -171,3 +171,12 @@ def test_a_key_of_another_account_or_scope_sees_nothing(
         assert narrow.get("/v1/results").status_code == 403
         assert narrow.get("/v1/endpoints").status_code == 403
     assert httpx.get(f"{delivery.url}/v1/results").status_code == 401
+
+
+def test_a_one_off_run_is_neither_delivered_nor_in_the_feed(account: Account) -> None:
+    once = account.finish(once={"worker": "w", "version": "v", "scenario": "s", "by": "ana"})
+    until(lambda: account.db["tasks"].find_one({"_id": once, "pending": None}), "the hand-over is cleared")
+    last = account.finish()
+    until(lambda: account.db["results"].count_documents({"account": account.name}) == 1, "the entry")
+    assert [item["id"] for item in read_all(account, 5)[0]] == [last]
+    assert account.db["deliveries"].count_documents({"task": once}) == 0

@@ -156,7 +156,7 @@ class World:
     async def ask(self, kind: str, target: str, **args: Any) -> dict[str, Any]:
         """Issue a request to the scheduler and wait for its end."""
         id = await issue(self.mongo, self.broker, kind=kind, to="scheduler", target=target, args=args, by="ana")
-        return await wait(self.mongo, id, 10.0)
+        return await wait(self.mongo, id, 30.0)
 
     async def end_run(
         self, run: str, *, state: str = "finished", pending: bool = True, reason: str = "completed", **end: Any

@@ -17,6 +17,8 @@ from shared.obs.clock import monotonic_s, now
 from shared.obs.ids import new_id
 from tests.integration.scheduler.conftest import ACCOUNT, World, ago, until
 
+ROBOTS = 20
+
 
 async def _accepted(world: World, count: int = 1) -> None:
     await world.broker.send(HANDOFFS, "task.accepted", TaskAccepted(account=ACCOUNT, workflow="tax", count=count))
@@ -72,7 +74,7 @@ async def test_two_schedulers_give_each_task_to_one_run_in_order(world: World) -
     for workflow, priority, level in (("tax", None, 1), ("tax", 5, 5), ("land", None, 4)):
         ids = await world.tasks(100, workflow=workflow, priority=priority)
         ranks.update({id: (-level, n) for n, id in enumerate(ids)})
-    for n in range(20):
+    for n in range(ROBOTS):
         await world.robot(n)
     await asyncio.gather(world.scheduler("scheduler-1"), world.scheduler("scheduler-2"))
     seen: set[str] = set()
@@ -102,11 +104,13 @@ async def test_two_schedulers_give_each_task_to_one_run_in_order(world: World) -
 
 
 def _assert_order_respected(runs: list[dict[str, Any]], ranks: dict[str, tuple[int, int]]) -> None:
-    """Runs open in the order of their first tasks; two schedulers may overtake each other by a run or two."""
+    """Runs open in the order of their first tasks, up to as many as run at once: an opening that meets another one's
+    writes is tried again, and others go ahead meanwhile."""
     firsts = [ranks[run["tasks"][0]["task"]] for run in runs]
     slots = {first: place for place, first in enumerate(sorted(firsts))}
     late = [abs(place - slots[first]) for place, first in enumerate(firsts)]
-    assert max(late) <= 4, late
+    assert max(late) <= ROBOTS, late
+    assert sorted(late)[len(late) // 2] <= 2, late
 
 
 async def _opening(world: World, robot: str, tasks: list[str]) -> Opening:

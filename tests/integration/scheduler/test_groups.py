@@ -162,3 +162,19 @@ async def test_scenarios_whose_tags_no_free_robot_has_are_looked_past(world: Wor
     able = await world.robot(2, tags=["web", "sap"])
     (_, run) = await _open(world, 2)
     assert (_tasks(run), run["worker"]) == ([look], able)
+
+
+async def test_a_task_that_waits_runs_under_the_version_that_is_current_when_its_run_opens(world: World) -> None:
+    """And the run that is at work keeps the one that it opened with."""
+    await world.publish(number=1, max_tasks=1)
+    first, second = await world.tasks(2)
+    await world.robot()
+    await world.scheduler(dispatch_sweep_s=0.2)
+    (run,) = await _open(world)
+    assert (_tasks(run), run["version"]) == ([first], f"{ACCOUNT}/tax/1")
+    await world.publish(number=2, max_tasks=1)
+    kept = await world.mongo["runs"].find_one({"_id": run["_id"]}) or {}
+    assert kept["version"] == f"{ACCOUNT}/tax/1"
+    await world.finish_run(run)
+    (run,) = await _open(world)
+    assert (_tasks(run), run["version"]) == ([second], f"{ACCOUNT}/tax/2")

@@ -51,7 +51,7 @@ async def test_choosing_and_claiming_reads_a_few_index_entries_however_long_the_
     await _backlog(world)
     dispatcher = Dispatcher(world.mongo, Hints(world.broker))
     await world.mongo.db.command("profile", 2)
-    opened = await dispatcher.run_pass()
+    opened = await dispatcher.run_turn()
     rows = await _profiled(world)
     assert opened == 3
     _check(rows, read_max=READ_MAX)
@@ -67,12 +67,32 @@ async def test_looking_past_a_group_in_use_is_bounded(world: World) -> None:
         await world.robot(n)
     dispatcher = Dispatcher(world.mongo, Hints(world.broker))
     await world.mongo.db.command("profile", 2)
-    opened = await dispatcher.run_pass()
+    opened = await dispatcher.run_turn()
     rows = await _profiled(world)
     assert opened == 2
     _check(rows, read_max=READ_MAX)
     looked = [row["keysExamined"] for row in rows if row["op"] == "query" and (row.get("keysExamined") or 0) > READ_MAX]
     assert looked, "it looked past the group in use, in the index alone"
+
+
+async def test_runs_that_wait_and_versions_are_found_by_index(world: World) -> None:
+    """Without a free robot: is there work that needs none? Warm runs and those that want a robot, among thousands."""
+    warm = [{"name": "only", "when": [], "warm": {"keep_alive_s": 60}, "script": "a.py"}]
+    await world.publish("flow", scenarios=warm, settings={"warm": {"groups": []}})
+    await world.mongo["versions"].insert_many(
+        [{"_id": f"v{n}", "number": n, "scenarios": [{"worker": True}]} for n in range(1000)]
+    )
+    ended = {"account": "acme", "workflow": "flow", "state": "finished", "pending": None, "settled_at": ago(days=1)}
+    await world.mongo["runs"].insert_many([{**ended, "_id": f"run_{n}", "warm": n % 2 == 0} for n in range(2000)])
+    await world.tasks(2, workflow="flow")
+    dispatcher = Dispatcher(world.mongo, Hints(world.broker))
+    await world.mongo.db.command("profile", 2)
+    assert await dispatcher.run_turn() == 0
+    await world.robot(1, exclusive="acme/flow")
+    assert await dispatcher.run_turn() == 1
+    rows = await _profiled(world)
+    _check(rows, read_max=READ_MAX)
+    assert await world.mongo["runs"].count_documents({"warm": True, "state": "opened"}) == 1
 
 
 async def test_sweeps_read_only_what_is_due(world: World) -> None:

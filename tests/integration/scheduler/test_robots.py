@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from services.scheduler.config import SchedulerSettings
 from services.scheduler.main import Scheduler
 from shared.contracts.topology import HANDOFFS, WORKER_HEARTBEATS, WORKERS, control_queue, instructions_queue
 from shared.obs.clock import monotonic_s
+from shared.runtime.commands import wait
 from tests.integration.scheduler.conftest import World, until
 from tests.integration.scheduler.robot import WORKER, Robot
 
@@ -382,6 +384,23 @@ async def test_modes(world: World, mode: str, kind: str | None) -> None:
     await until(idle)
     assert (await world.ask("worker.mode", robot, mode="run"))["state"] == "done"
     assert len(await world.opened()) == 1
+
+
+@pytest.mark.parametrize("late", ["worker.mode", "worker.drain"])
+async def test_an_older_request_does_not_undo_a_newer_mode(world: World, late: str) -> None:
+    """A request whose hint was lost came after one that was made later, and the robot stayed stopped."""
+    robot = await world.robot()
+    await world.scheduler()
+    assert (await world.ask("worker.mode", robot, mode="pause"))["state"] == "done"
+    assert (await world.ask("worker.mode", robot, mode="run"))["state"] == "done"
+    at = (await world.worker(robot))["mode_asked_at"] - timedelta(milliseconds=1)
+    about = {"kind": late, "to": "scheduler", "target": robot, "args": {"mode": "abort"}, "by": "ana", "reason": None}
+    times = {"state": "pending", "claims": 0, "created_at": at, "due_at": at, "schema_version": 1}
+    await world.mongo["commands"].insert_one({"_id": "cmd_late", **about, **times})
+    answer = await wait(world.mongo, "cmd_late", 10.0)
+    assert (answer["state"], answer["reason"].partition(":")[0]) == ("refused", "CONFLICT")
+    worker = await world.worker(robot)
+    assert (worker["mode"], worker["status"], worker["drain"]) == ("run", "waiting", None)
 
 
 async def test_removing_waits_for_the_run_and_forgets_the_robot(world: World) -> None:

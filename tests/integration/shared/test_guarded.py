@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from pymongo.errors import AutoReconnect, OperationFailure
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
 
 from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.mongo import guarded as guarded_module
 from shared.mongo.audit import audit
-from shared.mongo.guarded import guarded_update, in_transaction, insert_once
+from shared.mongo.guarded import guarded_update, in_transaction, insert_new, insert_once
 
 
 class Flaky:
@@ -66,6 +66,36 @@ async def test_insert_after_a_lost_answer_sees_that_another_won(mongo: Mongo) ->
     await insert_once(mongo["runs"], {"_id": "r1", "n": 2})
     flaky: Any = Flaky(mongo["runs"], method="insert_one", error=AutoReconnect("lost"), before=True)
     assert not await insert_once(flaky, {"_id": "r1", "n": 1})
+
+
+async def test_new_ones_are_inserted_beside_those_that_stand(mongo: Mongo) -> None:
+    assert await insert_new(mongo["tasks"], [{"_id": "a", "n": 1}, {"_id": "b", "n": 1}])
+    assert not await insert_new(mongo["tasks"], [{"_id": "b", "n": 2}, {"_id": "c", "n": 2}])
+    assert [one["n"] async for one in mongo["tasks"].find().sort("_id")] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [
+        AutoReconnect("lost"),
+        BulkWriteError({"writeErrors": [{"index": 0, "code": 189}, {"index": 1, "code": 11000}]}),
+        BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64}]}),
+    ],
+)
+async def test_inserts_of_many_go_on_over_a_change_of_the_primary(mongo: Mongo, error: Exception, before: bool) -> None:
+    flaky: Any = Flaky(mongo["tasks"], method="insert_many", error=error, before=before)
+    flaky.name = "tasks"
+    assert await insert_new(flaky, [{"_id": "a"}, {"_id": "b"}]) is before  # its own from before count as there
+    assert await mongo["tasks"].count_documents({}) == 2
+
+
+async def test_a_document_that_is_refused_is_no_duplicate(mongo: Mongo) -> None:
+    refused = BulkWriteError({"writeErrors": [{"index": 0, "code": 121, "errmsg": "Document failed validation"}]})
+    flaky: Any = Flaky(mongo["tasks"], method="insert_many", error=refused, before=True)
+    flaky.name = "tasks"
+    with pytest.raises(BulkWriteError):
+        await insert_new(flaky, [{"_id": "a"}])
 
 
 async def test_update_is_applied_when_the_state_is_as_expected(mongo: Mongo) -> None:

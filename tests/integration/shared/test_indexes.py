@@ -67,7 +67,22 @@ QUERIES: tuple[tuple[str, dict[str, Any], list[tuple[str, int]] | None, str], ..
     ("logs", {"worker": "0a"}, [("at", -1), ("_id", -1)], "worker"),
     ("logs", {}, [("at", -1), ("_id", -1)], "at"),
     ("results", {"account": "a", "n": {"$gt": 5}}, [("n", 1)], "feed"),
-    ("deliveries", {"state": "pending", "next_at": {"$lte": now()}}, [("next_at", 1)], "due"),
+    ("deliveries", {"lane": "acme/hook", "next_at": {"$lte": now()}}, [("next_at", 1)], "lane"),
+    ("deliveries", {"collect": True, "account": "a", "endpoint": "e"}, [("created_at", 1), ("_id", 1)], "collect"),
+    ("deliveries", {"file": {"$eq": "file_1", "$type": "string"}, "state": {"$in": ["pending"]}}, [], "file"),
+    ("deliveries", {"told": {"$exists": True}, "$expr": {"$ne": ["$told", "$state"]}}, [], "told"),
+    (
+        "tasks",
+        {"account": "a", "finished_at": {"$lt": now(), "$type": "date"}, "state": {"$in": ["failed"]}},
+        [("finished_at", 1), ("_id", 1)],
+        "ended",
+    ),
+    ("tasks", {"account": "a", "erased.erasure": "erasure_1"}, [], "erased"),
+    ("runs", {"account": "a", "finished_at": {"$lt": now(), "$type": "date"}}, [("finished_at", 1)], "ended"),
+    ("evidence_links", {"account": "a", "dropped": False, "at": {"$lt": now()}}, [("at", 1), ("_id", 1)], "age"),
+    ("evidence", {"unused_since": {"$lt": now(), "$type": "date"}}, [], "unused"),
+    ("archive_tasks", {"account": "a", "archived_at": {"$lt": now()}}, [("archived_at", 1), ("_id", 1)], "age"),
+    ("archive_tasks", {"account": "a", "doomed_at": {"$type": "date"}}, [], "doomed"),
 )
 
 

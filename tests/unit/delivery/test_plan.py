@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.delivery.core import plan
 from services.delivery.core.plan import (
     DEFAULT_EVENTS,
     Event,
     body_text,
     delivery_document,
     delivery_id,
-    endpoint_names,
     event_of,
+    hears,
+    named_endpoints,
+    question_document,
     result_document,
     webhook_id,
 )
@@ -28,7 +31,7 @@ lists = st.none() | st.lists(names, unique=True)
 
 
 def task(**fields: Any) -> dict[str, Any]:
-    return {"_id": "task_1", "account": "acme", "traceparent": "00-a-b-01", **fields}
+    return {"_id": "task_1", "account": "acme", "workflow": "tax", "traceparent": "00-a-b-01", **fields}
 
 
 def test_a_task_without_a_hand_over_to_delivery_has_no_event() -> None:
@@ -54,13 +57,49 @@ def test_the_endpoints_own_events_go_before_the_workflows(
         delivery["events"] = workflow
     endpoint = {"events": own} if exists else None
     effective = own if exists and own is not None else workflow
-    expected = ["hook"] if effective is None or event in effective else []
-    assert endpoint_names({"delivery": delivery}, event, endpoint) == expected
+    assert hears({"delivery": delivery}, event, endpoint) == (effective is None or event in effective)
 
 
-@pytest.mark.parametrize("settings", [{}, {"delivery": None}, {"delivery": {}}])
-def test_a_workflow_without_an_endpoint_makes_no_delivery(settings: dict[str, Any]) -> None:
-    assert endpoint_names(settings, "succeeded", None) == []
+@pytest.mark.parametrize(
+    ("delivery", "expected"),
+    [
+        (None, []),
+        ({}, []),
+        ({"endpoint": "hook"}, ["hook"]),
+        ({"endpoint": None, "endpoints": ["a", "b"]}, ["a", "b"]),
+        ({"endpoint": "hook", "endpoints": ["a", "hook", "a"]}, ["hook", "a"]),
+    ],
+)
+def test_a_workflow_names_one_endpoint_or_several(delivery: dict[str, Any] | None, expected: list[str]) -> None:
+    assert named_endpoints({"delivery": delivery}) == expected
+    assert named_endpoints({}) == []
+
+
+def test_questions_are_sent_only_to_who_asks_for_them() -> None:
+    assert not hears({"delivery": {"endpoint": "hook"}}, "decision", {"events": None})
+    assert hears({"delivery": {"endpoint": "hook", "events": ["decision"]}}, "decision", None)
+    assert hears({"delivery": {"endpoint": "hook"}}, "decision", {"events": ["decision"]})
+
+
+def test_every_question_is_a_delivery_of_its_own_between_the_states_around_it() -> None:
+    asked = {"_id": "run_1/00000003", "run": "run_1", "task": "task_1", "account": "acme", "workflow": "tax"}
+    of = task(events={"held": 1})
+    first = question_document(asked, of, "hook", body="{}", at=AT)
+    second = question_document({**asked, "_id": "run_1/00000009"}, of, "hook", body="{}", at=AT)
+    assert first["_id"] == "task_1:hook:decision-run_1-00000003"
+    assert first["webhook_id"] != second["webhook_id"]
+    held = delivery_document(of, "hook", Event("held", 1), body="{}", at=AT)
+    done = delivery_document(task(events={"held": 1, "succeeded": 1}), "hook", Event("succeeded", 1), body="{}", at=AT)
+    assert held["order"] < first["order"] < done["order"]
+    in_setup = question_document({**asked, "task": None}, None, "hook", body="{}", at=AT)
+    assert (in_setup["_id"], in_setup["task"]) == ("run_1:hook:decision-run_1-00000003", None)
+
+
+def test_a_test_goes_before_everything_and_belongs_to_no_task() -> None:
+    made = plan.test_document("acme", "hook", "test_1", AT)
+    assert json.loads(made["body"])["type"] == "endpoint.test"
+    assert (made["_id"], made["task"], made["lane"]) == ("test_1:hook:test", None, "acme/hook")
+    assert made["next_at"] < AT
 
 
 @given(

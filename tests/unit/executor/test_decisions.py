@@ -16,11 +16,19 @@ from services.executor.core.calls import (
     LogCall,
     RobotCall,
     SecretCall,
-    SleepCall,
+    ServerCall,
+    WaitCall,
     read_call,
 )
-from services.executor.core.ending import EndKind, PhaseEnd, checked_output, given_back, task_outcome
-from services.executor.core.reply import Again, InDoubt, Raise, Resume, RobotLost, follow
+from services.executor.core.ending import (
+    EndKind,
+    PhaseEnd,
+    aborted_by_its_canceller,
+    checked_output,
+    given_back,
+    task_outcome,
+)
+from services.executor.core.reply import Again, Answer, InDoubt, Raise, Resume, RobotLost, answer_of, follow
 from services.executor.interpreter import clock_answer
 from shared.contracts.catalogue import BadCall, catalogue
 from shared.contracts.messages import JournalPosition, ReplyError, ReplyOutcome, SessionState, WorkerReply
@@ -39,6 +47,10 @@ def reply(outcome: str, code: str = "", *, desktop: str = "kept", **fields: Any)
         worker="w", session="s", journal=JournalPosition(id="j", counter=1), run="r", seq=1, epoch=1,
         outcome=ReplyOutcome(outcome), error=error, desktop=SessionState(desktop), **fields,
     )  # fmt: skip
+
+
+def answer(outcome: str, code: str = "", *, desktop: str = "kept", **fields: Any) -> Answer:
+    return answer_of(reply(outcome, code, desktop=desktop, **fields))
 
 
 def test_an_instruction_gets_its_arguments_by_name() -> None:
@@ -77,7 +89,7 @@ def test_the_servers_own_calls() -> None:
     assert call("regente.secrets.get", "portal/a") == SecretCall("portal/a")
     assert call("regente.business_error", message="no") == BusinessErrorCall("no")
     assert call("regente.log.info", "hello", n=3) == LogCall("info", "hello", {"n": 3})
-    assert call("time.sleep", 2, is_os=True) == SleepCall(2.0)
+    assert call("time.sleep", 2, is_os=True) == WaitCall(2.0)
     assert call("date.today", is_os=True) == ClockCall("date.today")
     with pytest.raises(BadCall):
         call("open", "/etc/passwd", is_os=True)
@@ -101,7 +113,7 @@ def test_the_clock_answers_in_the_type_that_was_asked_for() -> None:
     ],
 )
 def test_a_robots_error_is_a_builtin_with_its_code(code: str, kind: type[Exception]) -> None:
-    following = follow(reply("error", code))
+    following = follow(answer("error", code))
     assert isinstance(following, Raise)
     assert type(following.exception) is kind
     assert str(following.exception) == f"{code}: why"
@@ -113,7 +125,7 @@ def test_a_robots_error_is_a_builtin_with_its_code(code: str, kind: type[Excepti
     st.booleans(),
 )
 def test_doubt_and_a_lost_desktop_never_reach_the_script(outcome: ReplyOutcome, code: str, lost: bool) -> None:
-    following = follow(reply(outcome, code, desktop="lost" if lost else "kept"))
+    following = follow(answer(outcome, code, desktop="lost" if lost else "kept"))
     if outcome is ReplyOutcome.IN_DOUBT:
         assert following == InDoubt(following.text, desktop_lost=lost)  # type: ignore[union-attr]
     elif outcome is ReplyOutcome.REFUSED and code == "BUSY":
@@ -127,7 +139,7 @@ def test_doubt_and_a_lost_desktop_never_reach_the_script(outcome: ReplyOutcome, 
 
 
 def test_a_value_that_did_not_fit_is_no_silence() -> None:
-    following = follow(reply("done", value_too_large=True))
+    following = follow(answer("done", value_too_large=True))
     assert isinstance(following, Raise)
     assert "VALUE_TOO_LARGE" in str(following.exception)
 
@@ -168,11 +180,9 @@ def test_a_result_that_is_no_plain_dict_fails_the_attempt(output: Any) -> None:
 
 
 def test_a_failing_setup_does_not_spin() -> None:
-    outcomes = [given_back(RunEnd.SETUP_FAILED, "log-in refused", setup_failures=n) for n in range(5)]
-    delays = [one.delay_s for one in outcomes]
-    assert [one.state for one in outcomes] == ["not_started"] * 4 + ["held"]
-    assert delays[:4] == sorted(delays[:4])
-    assert delays[0] > 0
+    outcomes = [given_back(RunEnd.SETUP_FAILED, "log-in refused", setup_failures=n) for n in range(8)]
+    assert {one.state for one in outcomes} == {"not_started"}, "the scenario is held, not its tasks"
+    assert [one.delay_s for one in outcomes] == [5, 15, 45, 135, 405, 600, 600, 600]
     assert given_back(RunEnd.ROBOT_LOST, "", setup_failures=9).delay_s == 0
 
 
@@ -192,4 +202,26 @@ def test_every_instruction_of_the_catalogue_can_be_called() -> None:
     assert len(catalogue()) >= 20
     for name, instruction in catalogue().items():
         args = {p.name: "x" for p in instruction.parameters if p.required}
-        assert isinstance(call(f"robot.{name}", **args), RobotCall)
+        if instruction.place == "robot":
+            assert isinstance(call(f"robot.{name}", **args), RobotCall)
+            continue
+        assert isinstance(call(f"regente.{name}", **args), ServerCall)
+        with pytest.raises(BadCall):
+            call(f"robot.{name}", **args)
+
+
+@pytest.mark.parametrize(
+    ("code", "cancelled", "acted", "state"),
+    [
+        ("ABORTED", True, False, "cancelled"),
+        ("ABORTED", True, True, "held"),
+        ("ABORTED", False, False, "failed"),
+        ("TASK_TIMEOUT", True, False, "failed"),
+    ],
+)
+def test_an_aborted_task_is_cancelled_unless_it_may_have_acted(
+    code: str, cancelled: bool, acted: bool, state: str
+) -> None:
+    end = PhaseEnd(EndKind.SYSTEM, code=code, message="why")
+    ended = aborted_by_its_canceller(end, cancelled=cancelled, may_have_acted=acted)
+    assert task_outcome(ended, policy=RetryPolicy(attempts=1), attempt=1, may_have_acted=acted).state == state

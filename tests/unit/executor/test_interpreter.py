@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -63,6 +65,20 @@ async def test_a_dump_goes_on_in_another_process(interpreter: Interpreter) -> No
         assert await second.resume("yes") == Returned({"found": "yes", "opened": "1"})
 
 
+async def test_a_session_that_is_left_at_a_stop_leaves_nothing_behind(interpreter: Interpreter) -> None:
+    """Parked, aborted and failed phases end so. A cycle through Monty's snapshot would keep session and values for
+    ever, because Python can't look into it."""
+    gone = []
+    for _ in range(3):
+        async with session(interpreter) as left:
+            assert await left.load_source() is None
+            await stopped(await left.call("execute", "task", {"registration": "r"}))
+        gone.append(weakref.ref(left))
+        del left
+    gc.collect()
+    assert [one() for one in gone] == [None, None, None]
+
+
 async def test_a_dump_that_is_none_says_so(interpreter: Interpreter) -> None:
     async with session(interpreter) as fresh:
         with pytest.raises(SnapshotUnreadable):
@@ -98,7 +114,8 @@ def entries(*replies: dict[str, Any] | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"kind": Kind.PHASE, "seq": 1, "reply": None}]
     for n, instruction in enumerate(asked):
         reply = replies[n - 1] if n else None
-        rows.append({"kind": Kind.INSTRUCTION, "seq": n + 2, "instruction": instruction, "reply": reply, "answers": []})
+        row = {"kind": Kind.INSTRUCTION, "seq": n + 2, "phase": "task", "instruction": instruction, "reply": reply}
+        rows.append({**row, "answers": []})
     return rows
 
 

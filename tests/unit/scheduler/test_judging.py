@@ -13,12 +13,14 @@ from services.scheduler.core.judging import (
     QUARANTINE_AFTER,
     QUARANTINE_ANYWAY,
     QUARANTINE_PAUSES_S,
+    SETUP_FAILURES_MAX,
     Judgement,
     circuit_after,
     failed_by_no_fault,
     health_after,
     judge,
     runs_after,
+    scenario_after,
 )
 from shared.domain.gates import Rules
 
@@ -45,9 +47,9 @@ def _run(*tasks: dict[str, Any], reason: str = "completed", **end: Any) -> dict[
         (_run(SYSTEM, RETRY, DOUBT, BACK), False, (False, False, False)),
         (_run(BUSINESS), True, (True,)),
         (_run(CANCELLED, BACK, ABORTED), None, ()),
-        (_run(BACK, reason="setup_failed", text="no page"), False, (False,)),
+        (_run(BACK, reason="setup_failed", text="no page"), False, ()),
         (_run(GOOD, SYSTEM, BACK, reason="robot_lost"), False, (True,)),
-        (_run(BACK, reason="setup_failed", code="LOGIN_REJECTED", text="no"), None, (False,)),
+        (_run(BACK, reason="setup_failed", code="LOGIN_REJECTED", text="no"), None, ()),
         (_run(), None, ()),
     ],
 )
@@ -68,7 +70,7 @@ def test_a_rejected_login_holds_the_workflow_at_once() -> None:
     assert (fields["state"], fields["reason"], fields["run"]) == ("open", "login_rejected", "run_1")
     assert "wrong password" in fields["text"]
     ignoring = circuit_after(None, judgement, Rules(login_rejected_holds=False), "run_1", NOW) or {}
-    assert ignoring == {"state": "closed", "failures": 1, "runs": 1}
+    assert ignoring == {"state": "closed", "failures": 0, "runs": 1}
 
 
 @given(st.lists(st.lists(st.booleans(), max_size=5), max_size=12), st.none() | st.integers(1, 6))
@@ -85,6 +87,52 @@ def test_the_breaker_opens_at_the_nth_failure_in_a_row(runs: list[list[bool]], m
     assert (circuit["state"] == "open") is (most is not None and longest >= most)
     if circuit["state"] == "closed":
         assert circuit["failures"] == streak
+
+
+@given(st.lists(st.sampled_from([True, False, None]), max_size=25))
+def test_a_scenario_is_held_at_the_nth_setup_in_a_row_that_fails(setups: list[bool | None]) -> None:
+    """Against the obvious model: setups that came to an end, in one line."""
+    circuit: dict[str, Any] = {}
+    for n, well in enumerate(setups):
+        judgement = Judgement(robot=None, workflow=(), failure="no page", setup=well)
+        circuit.update(scenario_after(circuit, judgement, Rules(), f"run_{n}", NOW) or {})
+    streak = longest = 0
+    for well in (well for well in setups if well is not None):
+        streak = 0 if well else streak + 1
+        longest = max(longest, streak)
+    assert (circuit.get("state") == "open") is (longest >= SETUP_FAILURES_MAX)
+    if circuit.get("state") == "open":
+        assert "5 times in a row; the last time: no page" in circuit["text"]
+    else:
+        assert circuit.get("failures", 0) == streak
+
+
+@pytest.mark.parametrize(
+    ("run", "setup"),
+    [
+        (_run(GOOD), True),
+        (_run(BACK, RETRY), True),
+        (_run(CANCELLED, reason="aborted"), True),
+        (_run(BACK, reason="aborted"), None),
+        (_run(BACK, reason="robot_lost"), None),
+        (_run(BACK, reason="setup_failed"), False),
+        (_run(), None),
+    ],
+)
+def test_what_a_run_says_about_its_setup(run: dict[str, Any], setup: bool | None) -> None:
+    assert judge(run).setup is setup
+
+
+def test_a_failed_setup_counts_for_its_scenario_and_a_refused_login_for_the_workflow() -> None:
+    failed = judge(_run(BACK, reason="setup_failed", text="no page"))
+    assert circuit_after(None, failed, Rules(failures_max=1), "run_1", NOW) == {
+        "state": "closed", "failures": 0, "runs": 1,
+    }, "the workflow's other scenarios are not to blame"  # fmt: skip
+    assert (scenario_after(None, failed, Rules(), "run_1", NOW) or {})["failures"] == 1
+    rejected = judge(_run(BACK, reason="setup_failed", code="LOGIN_REJECTED", text="no"))
+    assert scenario_after(None, rejected, Rules(), "run_1", NOW) is None
+    ignoring = Rules(login_rejected_holds=False)
+    assert (scenario_after(None, rejected, ignoring, "run_1", NOW) or {})["failures"] == 1
 
 
 def test_an_open_breaker_stays_as_it_is_until_a_person_closes_it() -> None:
@@ -118,11 +166,10 @@ def test_a_system_failure_uses_no_limit_up_unless_the_workflow_says_so(count: bo
         {"_id": "b", "state": "failed", "error": {"kind": "business"}, "counted": counted},
         {"_id": "c", "state": "queued", "error": {"kind": "system"}, "counted": counted},
         {"_id": "d", "state": "failed", "error": {"kind": "system"}, "counted": None},
-        {"_id": "e", "state": "held", "hold": {"reason": "setup"}, "counted": counted},
         {"_id": "f", "state": "held", "hold": {"reason": "in_doubt"}, "counted": counted},
     ]
-    found = [task["_id"] for task in failed_by_no_fault(tasks, Rules(count_system_failures=count), "run_1")]
-    assert found == (["e"] if count else ["a", "e"])
+    found = [task["_id"] for task in failed_by_no_fault(tasks, Rules(count_system_failures=count))]
+    assert found == ([] if count else ["a"])
 
 
 def test_a_robot_is_not_to_blame_for_a_workflow_that_fails_everywhere() -> None:

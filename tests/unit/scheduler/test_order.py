@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.core.inputs import InputCheck
 from services.scheduler.core.opening import Opening, run_document
 from services.scheduler.core.order import (
     batch_max,
@@ -27,6 +26,7 @@ from shared.domain.gates import Rules
 from shared.domain.priority import list_keys
 from shared.domain.retry import InDoubtPolicy, RetryPolicy, RetryPosition
 from shared.domain.scenario import place_key
+from shared.script.inputs import InputCheck
 
 AGING = Rules(priority=3, every_us=100)
 PLAIN = Rules(priority=3)

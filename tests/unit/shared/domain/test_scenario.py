@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.conditions import Operator, value_problem
+from shared.domain.place_keys import PlaceKeys
 from shared.domain.scenario import (
     Key,
     group_digest,
@@ -134,6 +135,22 @@ def test_the_key_is_the_obvious_models(scenarios: list[dict[str, Any]], value: d
     assert parse_key(str(key)) == key
     if taking:
         assert key.group == group_digest(group_values(scenarios[taking[0]], value))
+
+
+@given(scenario_lists, st.lists(inputs, max_size=4))
+def test_keys_of_many_tasks_are_those_of_each(scenarios: list[dict[str, Any]], values: list[dict[str, Any]]) -> None:
+    keys = PlaceKeys(scenarios)
+    for value in [*values, *values]:
+        assert keys.of(value) == (matching(scenarios, value) is not None, place_key(scenarios, value))
+
+
+def test_groups_that_are_equal_to_python_only_have_keys_of_their_own() -> None:
+    keys = PlaceKeys([{"name": "all", "when": [], "group_by": ["n", "m"]}])
+    values = [{"n": "a", "m": one} for one in (1, 1.0, True, "1", None)] * 2
+    assert [keys.of(value)[1] for value in values] == [
+        place_key([{"name": "all", "group_by": ["n", "m"]}], v) for v in values
+    ]
+    assert len({keys.of(value) for value in values}) == 5
 
 
 @given(scenario_lists, inputs, inputs)

@@ -58,6 +58,12 @@ class KeysCollection:
     def __getitem__(self, _: str) -> KeysCollection:
         return self
 
+    def with_options(self, **_: Any) -> KeysCollection:
+        return self
+
+    async def update_one(self, query: dict[str, Any], change: dict[str, Any]) -> None:
+        self.documents[query["_id"]].update(change["$set"])
+
     async def find_one(self, query: dict[str, Any]) -> dict[str, Any] | None:
         self.reads += 1
         return self.documents.get(query["_id"])

@@ -92,3 +92,20 @@ async def test_stop_lets_the_sweep_in_hand_finish() -> None:
     await started.wait()
     await sweeper.stop()
     assert finished
+
+
+async def test_a_kick_at_the_moment_of_the_stop_does_not_keep_it_from_ending() -> None:
+    """wait_for swallows a cancellation that arrives together with what it waits for: the sweeper went on for ever."""
+    for turns in range(8):
+        swept = asyncio.Event()
+
+        async def sweep(swept: asyncio.Event = swept) -> None:
+            swept.set()
+
+        sweeper = Sweeper("test", 600.0, sweep, get_logger("test"))
+        await sweeper.start()
+        await swept.wait()
+        sweeper.kick()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(sweeper.stop(), 5.0)

@@ -1,0 +1,1 @@
+"""Alerts: notices what is wrong, and tells people."""

@@ -1,0 +1,95 @@
+"""Wires alerts: settings, connections, queue, sweepers, evaluation, health. Called by: `python -m services.alerts`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import FastAPI
+
+from services.alerts.api import app_of
+from services.alerts.config import SERVICES, AlertsSettings
+from services.alerts.core.unstored import Unstored
+from services.alerts.evaluation import Evaluation
+from services.alerts.handlers import Handlers
+from services.alerts.health import Health
+from services.alerts.reads.servers import Instances
+from services.alerts.reads.table import database_reads
+from services.alerts.store import AlertStore
+from shared.broker.admin import BrokerAdmin
+from shared.contracts.topology import ALERTS_HANDOFFS
+from shared.domain.alert_rules import RuleKind
+from shared.mongo.lease import Lease
+from shared.obs.clock import now
+from shared.runtime.service import Service, run
+from shared.runtime.sweeper import Sweeper
+
+PREFETCH = 16
+LEADER = "evaluation/leader"
+
+
+class AlertsService(Service):
+    """The process of alerts."""
+
+    name = "alerts"
+    settings: AlertsSettings
+
+    def __init__(self, settings: AlertsSettings) -> None:
+        super().__init__(settings)
+        self.store = AlertStore(self.mongo, keep_days=settings.alerts_keep_days)
+        self.health = self._health(settings)
+
+    def app(self) -> FastAPI:
+        """Health and metrics; looking at broker and database begins with it, whether they are there or not."""
+        return app_of(self, self.health)
+
+    def _health(self, settings: AlertsSettings) -> Health:
+        instances = Instances(
+            self.mongo, SERVICES.split(","), still_s=settings.alerts_still_s, interval_s=settings.alerts_health_s
+        )
+        admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost) if settings.amqp_admin_url else None
+        return Health(
+            self.mongo, admin, self.store, instances, services=settings.watched, tell=self.tell_unstored,
+            connected=lambda: self.broker.connected, working=lambda: self.started, interval_s=settings.alerts_health_s,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Seed the rules, take events and commands, and evaluate while this instance leads."""
+        settings = self.settings
+        await self.store.seed(now())
+        handlers = Handlers(self.store, changed=self.changed)
+        self._leader = Lease(self.mongo, LEADER, settings.instance)
+        reads = {**database_reads(self.mongo), **self.health.reads()}
+        seldom = {RuleKind.DEADLINE_DANGER: settings.alerts_forecast_s}
+        self.evaluation = Evaluation(self.store, reads, changed=self.changed, seldom=seldom)
+        self._consumer = await self.broker.consume(ALERTS_HANDOFFS, handlers.on_message, prefetch=PREFETCH)
+        self._sweepers = [
+            Sweeper("alerts.events", settings.sweep_s, handlers.sweep_events, self.log),
+            Sweeper("alerts.commands", settings.sweep_s, handlers.sweep_commands, self.log),
+            Sweeper("alerts.evaluation", settings.alerts_evaluate_s, self._evaluate, self.log),
+        ]
+        self._leader.start()
+        for sweeper in self._sweepers:
+            await sweeper.start()
+
+    async def _evaluate(self) -> None:
+        if self._leader.held:
+            await self.evaluation.run()
+
+    def changed(self) -> None:
+        """An alert changed: people are to be told (notify)."""
+
+    async def tell_unstored(self, one: Unstored) -> bool:
+        """Something is wrong that can't be stored; people are to be told all the same (notify)."""
+        self.log.error("alert that can't be stored", rule=one.finding.rule.id, text=one.finding.text)
+        return True
+
+    async def stop(self) -> None:
+        """Take no more; give the lead away."""
+        await self._consumer.cancel()
+        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers))
+        await self._leader.stop()
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    run(AlertsService, AlertsSettings)

@@ -237,7 +237,7 @@ async def test_a_defect_of_the_executor_at_one_place_ends_the_run(
     assert task["state"] == ("failed" if method == "add_instruction" else "running")
 
 
-ROUNDS = 12
+ROUNDS = 20
 """Of all the greedy scripts, in the test of memory."""
 
 
@@ -249,8 +249,8 @@ def resident_mb() -> float:
 
 
 async def test_memory_is_back_to_normal_after_hostile_scripts(beside: Beside) -> None:
-    """What Python holds is exact: 20 MB are one value kept. Below it a few buffers of those 20 MB come and go, one or
-    two for each thread: what the machine says of the process has a bound that one value kept a round would pass."""
+    """What Python holds is exact: 20 MB are one value kept. Below it some buffers of those 20 MB come and go (measured:
+    up to ten, over sixty rounds, and back to one), so the bound is what one value kept a round would pass."""
     greedy = [SCRIPTS["wants memory"][what][0] for what in GREEDY]
     resident, held = [], []
     tracemalloc.start()
@@ -265,4 +265,4 @@ async def test_memory_is_back_to_normal_after_hostile_scripts(beside: Beside) ->
         tracemalloc.stop()
     assert min(held[-3:]) - min(held[:3]) < 5, held
     kept_mb = (ROUNDS - 3) * 19
-    assert min(resident[-3:]) - min(resident[:3]) < kept_mb * 0.6, resident
+    assert min(resident[-3:]) - min(resident[:3]) < kept_mb * 0.8, resident

@@ -280,8 +280,8 @@ def recipient_document(recipient: Recipient, *, at: datetime, by: str) -> dict[s
 def chosen(names: Iterable[str], account: str | None, known: Mapping[str, Recipient]) -> list[Recipient]:
     """Who is told of an alert of an account (none: of the installation) whose rule names these.
 
-    known: all by id. Names that nobody (enabled) has are passed over; when nobody is left, or no names are given, the
-    default ones of the account and of the installation are told. A name of the account hides the installation's.
+    known: all by id. A name of the account hides the installation's. Names that nobody (enabled) has are passed over;
+    when nobody is left, or no names are given, the account's default ones are told, or else the installation's.
     """
     found: dict[str, Recipient] = {}
     for name in names:
@@ -289,9 +289,9 @@ def chosen(names: Iterable[str], account: str | None, known: Mapping[str, Recipi
         one = own or known.get(f"{INSTALLATION}/{name}")
         if one is not None and one.enabled:
             found[one.id] = one
-    if not found:
-        owners = {None, account}
-        found = {one.id: one for one in known.values() if one.enabled and one.default and one.account in owners}
+    for owner in (account, None):
+        if not found:
+            found = {one.id: one for one in known.values() if one.enabled and one.default and one.account == owner}
     return list(found.values())
 
 

@@ -164,8 +164,10 @@ def test_who_is_told(people: dict[tuple[str, str], tuple[bool, bool]], names: li
     assert all(one in reachable for one in told)  # never another account's, never a disabled one
     assert len({one.id for one in told}) == len(told)
     named = [one for one in told if one.name in names]
-    if any(one.default for one in reachable) and not named:
-        assert told == [one for one in reachable if one.default]
+    defaults = [one for one in reachable if one.default]
+    if not named:
+        own = [one for one in defaults if one.account == account]
+        assert told == (own or [one for one in defaults if one.account is None])
     for name in names:
         own, ours = known.get(f"{account}/{name}"), known.get(f"*/{name}")
         first = own or ours

@@ -125,6 +125,24 @@ async def test_several_at_once_tell_each_thing_once(alerts: Alerts, telling: Tel
         one.notify.channels.close()
 
 
+async def test_several_at_once_add_to_what_is_gathered_once(alerts: Alerts, telling: Telling, post: Post) -> None:
+    await telling.recipient(group_wait_s=3600)
+    await telling.world.robot(1, connected=False)
+    await alerts.run()
+    await telling.step()
+    others = [Telling.of(telling.world, smtp_url=smtp(post.port), instance=f"alerts-{n}") for n in (2, 3, 4)]
+    for n in range(2, 12, 2):
+        await telling.world.robot(n, connected=False)
+        await telling.world.robot(n + 1, connected=False)
+        await alerts.run()
+        await asyncio.gather(*(one.notify.planner.sweep() for one in (telling, *others)))
+    (gathered,) = await telling.all()
+    items = [item["id"] for item in gathered["items"]]
+    assert len(items) == len(set(items)) == gathered["count"] == 11
+    for one in others:
+        one.notify.channels.close()
+
+
 async def test_an_instance_that_vanished_is_taken_over_by_another_and_the_repeat_is_marked(
     alerts: Alerts, telling: Telling, post: Post
 ) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from shared.domain.endpoint import secret_problem
 from shared.domain.letter import checked_address
@@ -22,7 +22,7 @@ class NotifySettings(MailSettings):
     )
     alerts_webhook_url: str = Field(default="", description="Webhook that is told as alerts_mail_to is.")
     alerts_webhook_secret: SecretStr = Field(
-        default=SecretStr(""), description="Its `whsec_` secret; needed with alerts_webhook_url."
+        default=SecretStr(""), validate_default=True, description="Its `whsec_` secret; needed with alerts_webhook_url."
     )
     alerts_slack_url: SecretStr = Field(
         default=SecretStr(""), description="Slack-style webhook that is told as alerts_mail_to is."
@@ -68,7 +68,10 @@ class NotifySettings(MailSettings):
 
     @field_validator("alerts_mail_to")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        url: SecretStr | None = info.data.get("smtp_url")
+        if value and url is not None and not url.get_secret_value():
+            raise ValueError("mail needs a mail server: set REGENTE_SMTP_URL")
         return checked_address(value) if value else value
 
     @field_validator("alerts_webhook_url", "alerts_public_url")
@@ -85,8 +88,9 @@ class NotifySettings(MailSettings):
 
     @field_validator("alerts_webhook_secret")
     @classmethod
-    def _secret(cls, value: SecretStr) -> SecretStr:
-        problem = secret_problem(value.get_secret_value()) if value.get_secret_value() else None
+    def _secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        needed = value.get_secret_value() or info.data.get("alerts_webhook_url")
+        problem = secret_problem(value.get_secret_value()) if needed else None
         if problem:
             raise ValueError(problem)
         return value

@@ -212,6 +212,8 @@ def test_portuguese_has_every_text_of_messages_and_no_other() -> None:
     ("name", "value"),
     [
         ("alerts_mail_to", "Ann <a@b.c>"),
+        ("alerts_mail_to", "ann@acme.example"),
+        ("alerts_webhook_secret", ""),
         ("alerts_webhook_secret", "abc"),
         ("alerts_beat_url", "ftp://x/y"),
         ("alerts_sms_body", "to={to}"),
@@ -222,5 +224,6 @@ def test_settings_that_can_not_be_used_are_refused(name: str, value: str) -> Non
     key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
     given = {"amqp_url": "amqp://a:b@c/d", "mongo_url": "mongodb://a/", "master_key": key}
     NotifySettings(**given)  # type: ignore[arg-type]
+    given |= {"alerts_webhook_url": "https://ops.example/x"} if name == "alerts_webhook_secret" else {}
     with pytest.raises(ValidationError, match=name):
         NotifySettings(**given, **{name: value})  # type: ignore[arg-type]

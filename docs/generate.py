@@ -24,12 +24,13 @@ from shared.domain.alert_rules import DEFAULTS, PARAMS, RuleKind
 from shared.domain.alert_state import ALERT
 from shared.domain.delivery_state import DELIVERY
 from shared.domain.machine import Machine
+from shared.domain.notification_state import NOTIFICATION
 from shared.domain.run_state import RUN
 from shared.domain.task_state import TASK
 from shared.domain.worker_state import WORKER
 
 ROOT = Path(__file__).resolve().parents[1]
-MACHINES: tuple[Machine[Any], ...] = (TASK, RUN, WORKER, DELIVERY, ALERT)
+MACHINES: tuple[Machine[Any], ...] = (TASK, RUN, WORKER, DELIVERY, ALERT, NOTIFICATION)
 
 
 def generated() -> dict[Path, str]:

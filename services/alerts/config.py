@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from shared.runtime.mail_settings import MailSettings
+from services.alerts.notify.settings import NotifySettings
 
 SERVICES = "console,collector,scheduler,executor,delivery,alerts"
 
 
-class AlertsSettings(MailSettings):
+class AlertsSettings(NotifySettings):
     """Read once from REGENTE_*."""
 
     http_port: int = Field(default=8005, ge=1, le=65535, description="Port of health and metrics.")

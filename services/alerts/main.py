@@ -12,6 +12,7 @@ from services.alerts.core.unstored import Unstored
 from services.alerts.evaluation import Evaluation
 from services.alerts.handlers import Handlers
 from services.alerts.health import Health
+from services.alerts.notify.service import Notify
 from services.alerts.reads.servers import Instances
 from services.alerts.reads.table import database_reads
 from services.alerts.store import AlertStore
@@ -19,7 +20,7 @@ from shared.broker.admin import BrokerAdmin
 from shared.contracts.topology import ALERTS_HANDOFFS
 from shared.domain.alert_rules import RuleKind
 from shared.mongo.lease import Lease
-from shared.obs.clock import now
+from shared.obs.clock import monotonic_s, now
 from shared.runtime.service import Service, run
 from shared.runtime.sweeper import Sweeper
 
@@ -37,10 +38,17 @@ class AlertsService(Service):
         super().__init__(settings)
         self.store = AlertStore(self.mongo, keep_days=settings.alerts_keep_days)
         self.health = self._health(settings)
+        self._leader = Lease(self.mongo, LEADER, settings.instance)
+        self._evaluated_at_s = monotonic_s()
+        self.notify = Notify(
+            self.mongo, self.sealer, settings, self.store, leads=lambda: self._leader.held,
+            evaluated_s_ago=lambda: monotonic_s() - self._evaluated_at_s, evaluate_s=settings.alerts_evaluate_s,
+            keep_days=settings.alerts_keep_days,
+        )  # fmt: skip
 
     def app(self) -> FastAPI:
         """Health and metrics; looking at broker and database begins with it, whether they are there or not."""
-        return app_of(self, self.health)
+        return app_of(self, self.health, self.notify)
 
     def _health(self, settings: AlertsSettings) -> Health:
         instances = Instances(
@@ -56,8 +64,7 @@ class AlertsService(Service):
         """Seed the rules, take events and commands, and evaluate while this instance leads."""
         settings = self.settings
         await self.store.seed(now())
-        handlers = Handlers(self.store, changed=self.changed)
-        self._leader = Lease(self.mongo, LEADER, settings.instance)
+        handlers = Handlers(self.store, changed=self.changed, test=self.notify.test)
         reads = {**database_reads(self.mongo), **self.health.reads()}
         seldom = {RuleKind.DEADLINE_DANGER: settings.alerts_forecast_s}
         self.evaluation = Evaluation(self.store, reads, changed=self.changed, seldom=seldom)
@@ -70,23 +77,25 @@ class AlertsService(Service):
         self._leader.start()
         for sweeper in self._sweepers:
             await sweeper.start()
+        await self.notify.start()
 
     async def _evaluate(self) -> None:
         if self._leader.held:
             await self.evaluation.run()
+            self._evaluated_at_s = monotonic_s()
 
     def changed(self) -> None:
-        """An alert changed: people are to be told (notify)."""
+        """An alert changed: people are to be told."""
+        self.notify.changed()
 
     async def tell_unstored(self, one: Unstored) -> bool:
-        """Something is wrong that can't be stored; people are to be told all the same (notify)."""
-        self.log.error("alert that can't be stored", rule=one.finding.rule.id, text=one.finding.text)
-        return True
+        """Something is wrong that can't be stored; people are to be told all the same."""
+        return await self.notify.tell_unstored(one)
 
     async def stop(self) -> None:
         """Take no more; give the lead away."""
         await self._consumer.cancel()
-        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers))
+        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers), self.notify.stop())
         await self._leader.stop()
 
 

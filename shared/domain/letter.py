@@ -38,6 +38,16 @@ class Attachment:
     data: bytes
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture inside the HTML, which shows it as `cid:<id>` (RFC 2392)."""
+
+    id: str
+    """Letters, digits, - and _ only."""
+    media_type: str
+    data: bytes
+
+
 def checked_address(text: str) -> str:
     """The address. Raises: ValueError."""
     match = _ADDRESS.fullmatch(text)
@@ -78,8 +88,9 @@ def letter(
     attachments: Sequence[Attachment],
     identity: str,
     at: datetime,
+    pictures: Sequence[Picture] = (),
 ) -> bytes:
-    """The message.
+    """The message. pictures: shown by the HTML; they need one.
 
     Raises: ValueError when it is larger than what is sent.
     """
@@ -93,6 +104,7 @@ def letter(
     message.set_content(text)
     if html is not None:
         message.add_alternative(html, subtype="html")
+        _show(message, pictures)
     for one in attachments:
         main, _, sub = one.media_type.partition("/")
         message.add_attachment(
@@ -102,6 +114,15 @@ def letter(
     if len(data) > SIZE_BYTES_MAX:
         raise ValueError(f"a mail of {len(data)} bytes; at most {SIZE_BYTES_MAX} are sent")
     return data
+
+
+def _show(message: EmailMessage, pictures: Sequence[Picture]) -> None:
+    """Put pictures beside the HTML that shows them (multipart/related)."""
+    html = message.get_body(("html",))
+    assert isinstance(html, EmailMessage)
+    for one in pictures:
+        main, _, sub = one.media_type.partition("/")
+        html.add_related(one.data, maintype=main, subtype=sub, cid=f"<{one.id}>", disposition="inline")
 
 
 def file_name(attachment: Attachment) -> str:

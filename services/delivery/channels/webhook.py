@@ -13,10 +13,10 @@ from typing import Any
 
 from services.delivery.config import DeliverySettings
 from services.delivery.core.outcome import ANSWER_SIZE_BYTES_MAX, Answer, attempt_record
-from services.delivery.core.signature import headers
 from shared.domain.addresses import Network, networks
 from shared.domain.endpoint import ED25519, HMAC, KEY_PURPOSE, SECRET_PURPOSE, schemes, signing, url_problem
 from shared.domain.retry_after import retry_after_s
+from shared.domain.signature import headers
 from shared.obs.clock import monotonic_s, now
 from shared.obs.trace import current
 from shared.outbound import Outbound, OutboundError, Refused, Request, checked_url, tls_context

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from deploy.local.settings import read_settings
 from tests.integration.delivery.conftest import Account, Got
 from tests.javascript import fetch
-from tests.unit.delivery.test_signature import verify_v1a
+from tests.unit.shared.domain.test_signature import verify_v1a
 
 SCRIPT = Path(__file__).parents[2] / "javascript" / "verify.mjs"
 

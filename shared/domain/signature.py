@@ -1,7 +1,8 @@
 """The three headers of a webhook.
 
-Called by: channels/webhook.py. Pure: the time is an argument. HMAC by the Standard Webhooks project's own library;
-ed25519, which that library does not have, as its specification says: the same text is signed, marked v1a. Source:
+Called by: delivery (webhooks), alerts (messages). Pure: the time is an argument. HMAC by the Standard Webhooks
+project's own library; ed25519, which that library does not have, as its specification says: the same text is signed,
+marked v1a. Source:
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md ("Signature scheme")
 """
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.delivery.core.signature import headers
 from shared.domain.endpoint import key_pair, secret_text
+from shared.domain.signature import headers
 
 secrets = st.binary(min_size=24, max_size=64).map(secret_text)
 

@@ -33,6 +33,7 @@ from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.guarded import is_transient
 from shared.obs.clock import now
+from shared.obs.flow import came_out
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 
@@ -237,6 +238,7 @@ class Recovery:
         done = await self._tasks.apply(task, change, op=op, now=now(), expect=expect)
         if done.applied:
             if change.event is not None:
+                came_out(task, change.event, now())
                 self._hints.task_finished(task["_id"], change.event)
             if change.place is not None:
                 self._kick()

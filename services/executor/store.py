@@ -277,7 +277,7 @@ class ExecutorStore:
             self.mongo["tasks"], task, {"state": TaskState.HELD, "pending": None}, update, op=f"settle/{command}"
         )
         if done.applied and done.document is not None:
-            came_out({**done.document, "started_at": None}, str(outcome.state), now())  # a person's time isn't handling
+            came_out(done.document, str(outcome.state))
         return done
 
     async def ask_cancel(self, task: str, by: str, command: str) -> Guarded:

@@ -141,7 +141,7 @@ class TaskRequests:
         if not done.applied:
             return False
         if change.event is not None:
-            came_out(task, change.event, now())
+            came_out(task, change.event)
             self._hints.task_finished(task["_id"], change.event)
         if change.place is not None:
             self._kick()

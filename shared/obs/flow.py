@@ -49,11 +49,12 @@ def began(task: Mapping[str, Any]) -> None:
         WAIT.labels(*workflow_labels(task["account"], task["workflow"])).observe(_seconds(since, task["started_at"]))
 
 
-def came_out(task: Mapping[str, Any], outcome: str, at: datetime) -> None:
-    """A task reached a state in which nobody works on it any more; one that never began has no handling time."""
+def came_out(task: Mapping[str, Any], outcome: str, at: datetime | None = None) -> None:
+    """A task reached a state in which nobody works on it any more. at: when its handling ended; none: it ended without
+    being handled (cancelled in the queue, expired, settled by a person)."""
     labels = workflow_labels(task["account"], task["workflow"])
     FINISHED.labels(*labels, outcome).inc()
-    if task.get("started_at"):
+    if at is not None and task.get("started_at"):
         HANDLING.labels(*labels, outcome).observe(_seconds(task["started_at"], at))
 
 

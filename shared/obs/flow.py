@@ -44,8 +44,9 @@ def came_in(account: str, workflow: str, count: int) -> None:
 
 def began(task: Mapping[str, Any]) -> None:
     """A task begins: its document, `started_at` as it is now. Only the first attempt has waited."""
-    if int(task.get("attempts") or 1) == 1:
-        since = max(task["created_at"], task.get("not_before") or task["created_at"])
+    times = [at for at in (task.get("created_at"), task.get("not_before")) if at is not None]
+    if times and int(task.get("attempts") or 1) == 1:
+        since = max(times)
         WAIT.labels(*workflow_labels(task["account"], task["workflow"])).observe(_seconds(since, task["started_at"]))
 
 

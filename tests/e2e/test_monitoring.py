@@ -132,6 +132,7 @@ def test_no_query_of_a_dashboard_and_no_rule_is_empty(stack: Stack, prometheus: 
         return not empty
 
     stack.until(all_answer, "every query answers", ANSWERED_S, tell=lambda: json.dumps(empty, indent=1))
+    assert len(prometheus.values("part:regente_instruction_part_seconds:p95_5m")) == 3, "server, queue, robot"
     assert {one["health"] for one in prometheus.rules()} == {"ok"}
     targets = prometheus.targets()
     assert set(targets.values()) == {"up"}, targets

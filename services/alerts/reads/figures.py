@@ -67,7 +67,7 @@ class FigureReads:
         for account, workflow in workflows:
             for state in STANDING:
                 counts[account, workflow, state.value] = await self._tasks(
-                    {"account": account, "workflow": workflow, "state": state}
+                    {"account": account, "workflow": workflow, "state": state}, "workflow_state"
                 )
         if more:
             listed: Counter[str] = Counter()
@@ -76,12 +76,13 @@ class FigureReads:
             accounts = self._mongo["accounts"].find({}, {"_id": 1}).limit(ACCOUNTS_MAX)
             ids = [one["_id"] async for one in accounts]
             for state in STANDING:
-                whole = sum([await self._tasks({"account": id, "state": state}) for id in ids])
+                whole = sum([await self._tasks({"account": id, "state": state}, "account_state") for id in ids])
                 counts[OTHER, OTHER, state.value] = max(0, whole - listed[state.value])
         return counts
 
-    async def _tasks(self, query: Mapping[str, Any]) -> int:
-        return int(await self._mongo["tasks"].count_documents(query, limit=COUNTED_MAX))
+    async def _tasks(self, query: Mapping[str, Any], index: str) -> int:
+        """A count by the keys of an index alone; the planner might fetch documents by another."""
+        return int(await self._mongo["tasks"].count_documents(query, limit=COUNTED_MAX, hint=index))
 
     async def oldest(self, workflows: list[tuple[str, str]], at: datetime) -> Labelled:
         """Seconds that the task waits which waits longest of those that are next in their lists; 0 where none does."""
@@ -108,14 +109,15 @@ class FigureReads:
         """Runs in each state that is not final."""
         runs = self._mongo["runs"]
         return {
-            (state.value,): await runs.count_documents({"state": state}, limit=COUNTED_MAX) for state in sorted(LIVE)
+            (state.value,): await runs.count_documents({"state": state}, limit=COUNTED_MAX, hint="live")
+            for state in sorted(LIVE)
         }
 
     async def deliveries(self) -> Labelled:
         """Deliveries that have not arrived."""
         deliveries = self._mongo["deliveries"]
         return {
-            (state.value,): await deliveries.count_documents({"state": state}, limit=COUNTED_MAX)
+            (state.value,): await deliveries.count_documents({"state": state}, limit=COUNTED_MAX, hint="state")
             for state in UNDELIVERED
         }
 
@@ -123,7 +125,7 @@ class FigureReads:
         """What waits for people: open decisions, and tasks in doubt."""
         doubt = {"state": "held", "hold.reason": HoldReason.IN_DOUBT.value}
         in_doubt = await self._mongo["tasks"].count_documents(doubt, hint="in_doubt", limit=COUNTED_MAX)
-        decisions = await self._mongo["decisions"].count_documents({"state": "open"}, limit=COUNTED_MAX)
+        decisions = await self._mongo["decisions"].count_documents({"state": "open"}, limit=COUNTED_MAX, hint="due")
         return {("decision",): decisions, ("in_doubt",): in_doubt}
 
     async def replicas(self) -> Replicas:
@@ -135,7 +137,8 @@ class FigureReads:
         members = list((status or {}).get("members") or ())
         primary = next((one for one in members if one.get("stateStr") == "PRIMARY"), None)
         for one in members:
-            states[str(one.get("stateStr")).partition(" ")[0].strip("()").lower(),] += 1
+            state = str(one.get("stateStr"))
+            states["unreachable" if state.startswith("(") else state.lower(),] += 1
             if primary and one.get("stateStr") == "SECONDARY" and one.get("optimeDate"):
                 lags[one["name"],] = max(0.0, (primary["optimeDate"] - one["optimeDate"]).total_seconds())
         if primary:

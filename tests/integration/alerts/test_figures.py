@@ -61,7 +61,7 @@ async def test_what_stands_in_the_database_is_shown_by_the_leader_alone(alerts: 
 async def test_workflows_beyond_the_cap_are_one(alerts: Alerts, monkeypatch: pytest.MonkeyPatch) -> None:
     world = alerts.world
     monkeypatch.setattr(reads, "WORKFLOWS_MAX", 2)
-    await world.mongo["accounts"].insert_one({"_id": "acme"})
+    await world.mongo["accounts"].update_one({"_id": "acme"}, {"$set": {"schema_version": 1}}, upsert=True)
     for name in ("a", "b", "c", "d"):
         await world.publish(name)
         await world.tasks(2, workflow=name, created_at=ago(seconds=50))

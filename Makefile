@@ -12,7 +12,7 @@ help: ## what can be made
 setup: ## make .venv with the pinned packages (every other target does this first)
 	@python3 deploy/local/setup.py
 
-parts: setup ## fetch RabbitMQ, mongod and a browser, if the machine has none
+parts: setup ## fetch RabbitMQ, mongod, a browser and Prometheus, if the machine has none
 	@$(PY) -m deploy.local parts
 
 run: setup ## start everything with two demo robots, let the demo's tasks flow, stay up until Ctrl-C

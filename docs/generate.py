@@ -1,5 +1,6 @@
 """Writes what is generated in the papers: state diagrams, the table of edges, the instruction catalogue, the messages,
-the simulation of adaptive waits, the partners' APIs, the default rules of alerts.
+the simulation of adaptive waits, the partners' APIs, the default rules of alerts, the metrics, Prometheus' rules,
+Grafana's dashboards.
 
 Called by: `make docs`; tests/architecture fails when what stands in the files is not what this writes. Nothing that
 can be generated is written by hand: the code is the source."""
@@ -16,7 +17,8 @@ from typing import Any
 import yaml
 
 import shared.contracts.messages  # noqa: F401 - registers every kind
-from docs import pacing_simulation, partner_apis
+from deploy.monitoring import dashboards, rules, slos
+from docs import metric_catalogue, pacing_simulation, partner_apis
 from shared.contracts.catalogue import CATALOGUE, MODULES, SERVER_MODULES, catalogue, stub_source
 from shared.contracts.envelope import Envelope, kinds
 from shared.contracts.topology import EXCHANGES, control_queue, instructions_queue, replies_queue, service_queues
@@ -48,7 +50,21 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "asyncapi.yaml": _asyncapi(),
         ROOT / "docs" / "adaptive-waits.md": pacing_simulation.page(),
         ROOT / "docs" / "adaptive-waits.svg": pacing_simulation.picture(),
+        **_monitoring(),
         **{ROOT / "docs" / place: text for place, text in partner_apis.files().items()},
+    }
+
+
+def _monitoring() -> dict[Path, str]:
+    """What Prometheus and Grafana are given, and the tables about it."""
+    pages = {"metrics": metric_catalogue.table(), "slo": slos.table()}
+    pages_text = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in pages}
+    prometheus, grafana = ROOT / "deploy" / "prometheus", ROOT / "deploy" / "grafana"
+    return {
+        **{ROOT / "docs" / f"{name}.md": _between(pages_text[name], name, table) for name, table in pages.items()},
+        prometheus / "prometheus.yml": rules.config_file(),
+        prometheus / "rules" / "regente.yml": rules.rules_file(),
+        **{grafana / name: text for name, text in dashboards.files().items()},
     }
 
 

@@ -111,6 +111,31 @@ def mongod(home: Path) -> tuple[Path, dict[str, str]]:
     return program, libraries(home)
 
 
+def prometheus(home: Path) -> Path:
+    """Folder with the programs `prometheus` and `promtool`, for tests of metrics, rules and dashboards; fetched when
+    the machine has none.
+
+    Raises: StackError.
+    """
+    found = shutil.which("promtool")
+    if found and shutil.which("prometheus", path=str(Path(found).parent)):
+        return Path(found).parent
+    root = home / "parts" / "prometheus"
+    if not (root / "usr/bin/promtool").exists():
+        if not shutil.which("apt-get") or not shutil.which("dpkg"):
+            raise StackError("no promtool on this machine, and no apt-get to fetch it; install prometheus")
+        with step("fetching Prometheus (Debian's package, unpacked here, not installed)"):
+            cache = _fresh(root.parent / "prometheus.debs")
+            _download(["prometheus"], cache)
+            unpacked = _fresh(root.parent / "prometheus.new")
+            for package in sorted(cache.glob("*.deb")):
+                _run(["dpkg", "-x", str(package), str(unpacked)], f"dpkg -x {package.name}")
+            shutil.rmtree(cache)
+            shutil.rmtree(root, ignore_errors=True)
+            unpacked.rename(root)
+    return root / "usr/bin"
+
+
 def browser(home: Path) -> str:
     """A Chromium, installed when none is found, and what Playwright's driver needs beside it.
 

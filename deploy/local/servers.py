@@ -34,8 +34,8 @@ VHOST = "regente"
 READY_S = 60.0
 STOP_S = 1.5
 UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
-PLUGINS = "[rabbitmq_management]."
-PLUGIN_ROOTS = ("rabbit", "rabbitmq_prelaunch", "rabbitmq_management", "getopt")
+PLUGINS = "[rabbitmq_management,rabbitmq_prometheus]."
+PLUGIN_ROOTS = ("rabbit", "rabbitmq_prelaunch", "rabbitmq_management", "rabbitmq_prometheus", "getopt")
 """What the node is made of; getopt is needed by the reader of rabbitmq.conf, which does not say so."""
 
 
@@ -214,6 +214,8 @@ class Servers:
         return "\n".join(
             [
                 f"listeners.tcp.1 = 127.0.0.1:{self.ports['broker']}",
+                "prometheus.tcp.ip = 127.0.0.1",
+                f"prometheus.tcp.port = {self.ports['broker_metrics']}",
                 "management.tcp.ip = 127.0.0.1",
                 f"management.tcp.port = {self.ports['broker_admin']}",
                 f"load_definitions = {data / 'definitions.json'}",

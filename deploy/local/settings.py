@@ -24,10 +24,11 @@ PORTS = {
     "broker_admin": ("REGENTE_BROKER_ADMIN_PORT", 17673),
     "broker_dist": ("REGENTE_BROKER_DIST_PORT", 17674),
     "broker_epmd": ("REGENTE_BROKER_EPMD_PORT", 17675),
+    "broker_metrics": ("REGENTE_BROKER_METRICS_PORT", 17676),
     "database": ("REGENTE_DATABASE_PORT", 17017),
 }
 SERVICES = ("console", "collector", "scheduler", "executor", "delivery", "alerts")
-SERVERS = ("broker", "broker_admin", "broker_dist", "broker_epmd", "database")
+SERVERS = ("broker", "broker_admin", "broker_dist", "broker_epmd", "broker_metrics", "database")
 
 
 @dataclass(frozen=True)

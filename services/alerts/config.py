@@ -20,6 +20,9 @@ class AlertsSettings(NotifySettings):
     alerts_health_s: float = Field(
         default=3.0, gt=0, le=60, description="How often broker, database and services are looked at."
     )
+    alerts_figures_s: float = Field(
+        default=10.0, gt=0, le=300, description="How often the leader reads the figures of the database for /metrics."
+    )
     alerts_still_s: float = Field(
         default=15.0, gt=0, le=600, description="An instance whose lease stood still for so long is down."
     )

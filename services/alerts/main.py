@@ -10,6 +10,7 @@ from services.alerts.api import app_of
 from services.alerts.config import SERVICES, AlertsSettings
 from services.alerts.core.unstored import Unstored
 from services.alerts.evaluation import Evaluation
+from services.alerts.figures import Figures
 from services.alerts.handlers import Handlers
 from services.alerts.health import Health
 from services.alerts.notify.service import Notify
@@ -74,6 +75,8 @@ class AlertsService(Service):
             Sweeper("alerts.commands", settings.sweep_s, handlers.sweep_commands, self.log),
             Sweeper("alerts.evaluation", settings.alerts_evaluate_s, self._evaluate, self.log),
         ]
+        self._figures = Figures(self.mongo, lambda: self._leader.held)
+        self._sweepers.append(Sweeper("alerts.figures", settings.alerts_figures_s, self._figures.show, self.log))
         self._leader.start()
         for sweeper in self._sweepers:
             await sweeper.start()
@@ -96,6 +99,7 @@ class AlertsService(Service):
         """Take no more; give the lead away."""
         await self._consumer.cancel()
         await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers), self.notify.stop())
+        self._figures.clear()  # before another instance shows them
         await self._leader.stop()
 
 

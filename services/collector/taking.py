@@ -21,11 +21,11 @@ from shared.intake.items import Item, Refused, check_item, without_files
 from shared.intake.schema import InputSchema, UnusableSchema
 from shared.intake.verdicts import Standing, Verdicts, candidates, decide
 from shared.mongo.files import Files
+from shared.obs.flow import came_in
 from shared.obs.ids import new_id
 from shared.obs.metrics import counter
 from shared.runtime.http import Problem
 
-ACCEPTED = counter("tasks_accepted_total", "Tasks stored by pushes.", [])
 DUPLICATES = counter("tasks_duplicate_total", "Pushed items that were tasks before.", [])
 REJECTED = counter("tasks_rejected_total", "Pushed items that were refused.", ["code"])
 
@@ -89,7 +89,7 @@ class Taking:
                 self._mine[self._standing[item.reference].id] = item.index
         verdicts = decide(good, bad, standing=self._standing, mine=self._mine)
         self._verdicts.add(verdicts)
-        ACCEPTED.inc(new)
+        came_in(self.push.account, self.push.workflow, new)
         DUPLICATES.inc(verdicts.duplicates)
         for refused in verdicts.refused:
             REJECTED.labels(refused.complaints[0].code).inc()

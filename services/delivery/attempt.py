@@ -31,6 +31,10 @@ from shared.obs.trace import use
 ATTEMPTS = counter("delivery_attempts_total", "Attempts to deliver.", ["meaning"])
 DEAD = counter("deliveries_dead_total", "Deliveries given up; a person may replay them.", [])
 SECONDS = histogram("delivery_attempt_seconds", "Time of an attempt.", [])
+DELAY = histogram(
+    "delivery_delay_seconds", "From when a delivery was made to when its endpoint took it.", [],
+    (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400),
+)  # fmt: skip
 
 log = get_logger(__name__)
 
@@ -146,6 +150,7 @@ class Attempts:
         if following.state is not DeliveryState.RETRYING and delivery.get("task") and delivery["event"] not in LAST:
             await self._store.bring_forward(delivery["task"], job.lane, now())
         if following.state is DeliveryState.DELIVERED:
+            DELAY.observe(max(0.0, (now() - delivery["created_at"]).total_seconds()))
             log.info("delivered", **about)
             return
         if following.state is DeliveryState.DEAD:

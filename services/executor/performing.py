@@ -18,7 +18,7 @@ from services.executor.core.pacing import place_of as spot_of
 from services.executor.core.reply import Again, Answer, InDoubt, RobotLost, answer_of, failed, follow, in_doubt
 from services.executor.journal import Journal
 from services.executor.pacing import paced
-from services.executor.robots import BUSY_PAUSE_S
+from services.executor.robots import BUSY_PAUSE_S, PARTS
 from services.executor.secrets import Opened
 from services.executor.server import Order
 from services.executor.signals import STOP_CODES, Signals
@@ -26,6 +26,7 @@ from services.executor.tools import Tools
 from services.executor.waiting import BEAT_S, Waiting
 from shared.contracts.catalogue import BadCall
 from shared.contracts.messages import WorkerInstruction
+from shared.obs.clock import monotonic_s
 
 CUT_WAIT_S = 12.0
 
@@ -42,15 +43,18 @@ class Performer:
         self._matches = tools.matches
         self._pacing = tools.pacing
 
-    async def perform(self, entry: Mapping[str, Any], signals: Signals, *, again: bool) -> Answer | PhaseEnd:
+    async def perform(
+        self, entry: Mapping[str, Any], signals: Signals, *, again: bool, asked_s: float | None = None
+    ) -> Answer | PhaseEnd:
         """The answer to an entry's instruction, noted for the next entry; or the end of the phase, when the run is to
         stop.
 
-        again: it was stored by an earlier try, and may have been performed. Raises: Park.
+        again: it was stored by an earlier try, and may have been performed. asked_s: when the script asked for it, on
+        the monotonic clock; none: not in this process. Raises: Park.
         """
         match place_of(entry["instruction"]["name"]):
             case Place.ROBOT:
-                return await self._robot(entry, signals)
+                return await self._robot(entry, signals, asked_s)
             case Place.WAIT:
                 return await self._wait(entry, signals)
             case Place.SERVER:
@@ -58,7 +62,7 @@ class Performer:
 
     # robots
 
-    async def _robot(self, entry: Mapping[str, Any], signals: Signals) -> Answer | PhaseEnd:
+    async def _robot(self, entry: Mapping[str, Any], signals: Signals, asked_s: float | None) -> Answer | PhaseEnd:
         if self._journal.run.get("worker") is None:
             return await self._note(failed(entry["seq"], "NOT_ALLOWED", "this scenario has no robot", local=True))
         try:
@@ -67,6 +71,8 @@ class Performer:
             return await self._note(failed(entry["seq"], "NOT_FOUND", str(error), local=True))
         planned = self._plan(entry, message)
         message = paced(message, planned)
+        if asked_s is not None:
+            PARTS.labels("server").observe(monotonic_s() - asked_s)
         while True:
             reply = await self._robots.ask(message, signals.stop)
             if reply is None:

@@ -32,7 +32,7 @@ from services.executor.performing import Performer, cancelled_end, stopped_end
 from services.executor.signals import Signals
 from services.executor.store import StateTooLarge
 from shared.contracts.catalogue import BadCall
-from shared.obs.clock import now
+from shared.obs.clock import monotonic_s, now
 from shared.script.modules import secret_handle, totp_handle
 
 
@@ -109,7 +109,7 @@ class PhaseRunner:
 
     async def _instruct(self, session: Session, call: NotedCall, stopped: Stopped) -> Turn | PhaseEnd:
         """Store what is asked for, have it performed, and go on with what follows from the answer."""
-        line = stopped.line
+        line, asked_s = stopped.line, monotonic_s()
         ended = self._stopped_end(line)
         if ended is None and self._signals.is_cancelled(self._journal):
             ended = cancelled_end(line)
@@ -129,11 +129,13 @@ class PhaseRunner:
             entry = await self._journal.add_instruction(instruction, session.dump_stop())
         except StateTooLarge as error:
             return _limit(str(error), line)
-        return await self._perform(session, entry, again=False)
+        return await self._perform(session, entry, again=False, asked_s=asked_s)
 
-    async def _perform(self, session: Session, entry: dict[str, Any], *, again: bool) -> Turn | PhaseEnd:
+    async def _perform(
+        self, session: Session, entry: dict[str, Any], *, again: bool, asked_s: float | None = None
+    ) -> Turn | PhaseEnd:
         """Have an entry performed, and feed the script with what follows."""
-        answer = await self._performer.perform(entry, self._signals, again=again)
+        answer = await self._performer.perform(entry, self._signals, again=again, asked_s=asked_s)
         if isinstance(answer, PhaseEnd):
             return answer
         following = follow(answer)

@@ -22,6 +22,11 @@ from shared.seal import Sealer
 
 RESENT = counter("regente_instructions_resent_total", "Instructions sent again after silence.", [])
 SECONDS = histogram("regente_instruction_seconds", "From sending an instruction to its reply.", ["module"])
+PARTS = histogram(
+    "regente_instruction_part_seconds",
+    "Parts of an instruction's time: server (until it is sent), queue (there and back), robot (its own work).",
+    ["part"],
+)
 DISCONNECTED_PAUSE_S = 0.3
 BUSY_PAUSE_S = 0.5
 PHASES_TOLD = {Phase.KEEPALIVE: Phase.SETUP}
@@ -68,8 +73,12 @@ class Robots:
                 await asyncio.wait({awaited, stop}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if not awaited.done():
                 return None
-            SECONDS.labels(message.name.partition(".")[0]).observe(loop.time() - started)
-            return awaited.result()
+            reply, whole_s = awaited.result(), loop.time() - started
+            SECONDS.labels(message.name.partition(".")[0]).observe(whole_s)
+            if not reply.repeated:  # else what the robot worked lies in the time of whoever asked before
+                PARTS.labels("robot").observe(reply.duration_s)
+                PARTS.labels("queue").observe(max(0.0, whole_s - reply.duration_s))
+            return reply
         finally:
             self._awaited.pop((message.run, message.seq), None)
 

@@ -18,6 +18,7 @@ from shared.domain.task_state import TASK, ReturnReason, TaskState
 from shared.mongo import Mongo
 from shared.mongo.guarded import Guarded, guarded_update, insert_once
 from shared.obs.clock import now
+from shared.obs.flow import began, came_out
 from shared.obs.ids import new_id
 from shared.seal import SealBroken, Sealer
 
@@ -251,6 +252,8 @@ class ExecutorStore:
             {"$set": {"started_at": now(), "updated_at": now()}},
             op=f"start/{held_by['run']}/{seq}",
         )
+        if done.applied and done.document is not None:
+            began(done.document)
         return done.document if done.applied else None
 
     async def end_task(
@@ -260,16 +263,22 @@ class ExecutorStore:
         update = _end_update(outcome, held_by["run"], evidence)
         expect = {"state": TaskState.RUNNING, **_held(held_by), "pending": None}
         op = f"end/{held_by['run']}/{seq}"
-        return (await guarded_update(self.mongo["tasks"], task, expect, update, op=op)).applied
+        done = await guarded_update(self.mongo["tasks"], task, expect, update, op=op)
+        if done.applied and done.document is not None and outcome.state not in tuple(ReturnReason):
+            came_out(done.document, str(outcome.state), now())
+        return done.applied
 
     async def settle_task(self, task: str, outcome: TaskOutcome, by: str, command: str) -> Guarded:
         """A person says what became of a held task."""
         to = TaskState(outcome.state)
         TASK.check(TaskState.HELD, to, owner=OWNER)
         update = _end_update(outcome, None, None, by=by)
-        return await guarded_update(
+        done = await guarded_update(
             self.mongo["tasks"], task, {"state": TaskState.HELD, "pending": None}, update, op=f"settle/{command}"
         )
+        if done.applied and done.document is not None:
+            came_out(done.document, str(outcome.state))
+        return done
 
     async def ask_cancel(self, task: str, by: str, command: str) -> Guarded:
         """Note on a running task that it is to be cancelled."""

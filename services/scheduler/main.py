@@ -12,7 +12,6 @@ from services.scheduler.bulk import Bulk
 from services.scheduler.closing import Closing
 from services.scheduler.config import SchedulerSettings
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.figures import Figures
 from services.scheduler.handlers import Handlers
 from services.scheduler.hints import Hints
 from services.scheduler.keys import Keys
@@ -132,7 +131,6 @@ class Scheduler(Service):
             logs=WorkerLogs(self.mongo, keep_days=settings.log_keep_days), kick=self._dispatch.kick,
             doubt=self.robots.doubt,
         )  # fmt: skip
-        figures = Figures(self.mongo, self.presence)
         self._sweepers = [
             self._compare,
             Sweeper("scheduler.beats", settings.beats_flush_s, self.presence.flush, log),
@@ -145,7 +143,7 @@ class Scheduler(Service):
             self._closing,
             Sweeper("scheduler.keys", settings.keys_sweep_s, keys.sweep, log),
             Sweeper("scheduler.requests", settings.dispatch_sweep_s, self._sweep_requests, log),
-            Sweeper("scheduler.figures", FIGURES_S, figures.count, log),
+            Sweeper("scheduler.figures", FIGURES_S, self.presence.count, log),
             self._dispatch,
         ]
 

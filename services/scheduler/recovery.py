@@ -33,6 +33,7 @@ from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.mongo.guarded import is_transient
 from shared.obs.clock import now
+from shared.obs.flow import came_out
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 
@@ -46,6 +47,10 @@ BACKOFF_MAX_S = 60.0
 
 ZOMBIES = counter("regente_zombies_recovered_total", "What a crash left behind and a sweep put right.", ["what"])
 BACK = counter("regente_tasks_returned_total", "Tasks given back by runs.", ["what"])
+for _what in ("robot", "task"):
+    ZOMBIES.labels(_what)  # shown as 0 before the first
+for _reason in ReturnReason:
+    BACK.labels(_reason.value)
 EXPIRED = counter("regente_tasks_expired_total", "Tasks whose deadline passed before they ran.", [])
 LOST = counter("regente_robots_lost_total", "Runs that lost their robot.", [])
 
@@ -237,6 +242,7 @@ class Recovery:
         done = await self._tasks.apply(task, change, op=op, now=now(), expect=expect)
         if done.applied:
             if change.event is not None:
+                came_out(task, change.event)
                 self._hints.task_finished(task["_id"], change.event)
             if change.place is not None:
                 self._kick()

@@ -21,6 +21,7 @@ from shared.errors import ErrorCode
 from shared.mongo import Mongo
 from shared.mongo.audit import audit
 from shared.obs.clock import now
+from shared.obs.flow import came_out
 
 PLACED = frozenset({TaskState.QUEUED, TaskState.HELD})
 
@@ -140,6 +141,7 @@ class TaskRequests:
         if not done.applied:
             return False
         if change.event is not None:
+            came_out(task, change.event)
             self._hints.task_finished(task["_id"], change.event)
         if change.place is not None:
             self._kick()

@@ -33,6 +33,7 @@ FIELDS_COUNT_MAX = 40
 STORED_LEVELS = frozenset({"info", "warning", "error", "critical"})
 _COLUMNS = ("account", "worker", "run", "task", "seq", "trace")
 _NOT_FIELDS = frozenset({"event", "level", "at", "service", "instance", "logger", *_COLUMNS})
+DROPPED = counter("log_lines_dropped_total", "Log lines that did not reach the database.")
 
 _mute: ContextVar[bool] = ContextVar("log_store_mute", default=False)
 _stores: list[LogStore] = []
@@ -60,7 +61,6 @@ class LogStore:
         self._keep = timedelta(days=keep_days)
         self._lines: deque[dict[str, Any]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._dropped = counter("log_lines_dropped_total", "Log lines that did not reach the database.")
 
     def start(self) -> None:
         """Take lines from now on, and insert them from a task of this loop."""
@@ -85,7 +85,7 @@ class LogStore:
         except TimeoutError:
             pass
         finally:
-            self._dropped.inc(len(self._lines))
+            DROPPED.inc(len(self._lines))
             self._lines.clear()
             _mute.set(False)
 
@@ -94,14 +94,14 @@ class LogStore:
         try:
             line = self._document(event)
         except Exception:  # a line that can't be turned into a document is no reason to disturb its writer
-            self._dropped.inc()
+            DROPPED.inc()
             return
         while len(self._lines) >= QUEUE_LENGTH_MAX:
             try:
                 self._lines.popleft()
             except IndexError:
                 break
-            self._dropped.inc()
+            DROPPED.inc()
         self._lines.append(line)
 
     async def _work(self) -> None:
@@ -123,12 +123,12 @@ class LogStore:
             self._put_back(batch)
             raise
         except Exception:  # such as a value that BSON can't hold: the batch would never go in
-            self._dropped.inc(len(batch))
+            DROPPED.inc(len(batch))
         return True
 
     def _put_back(self, batch: list[dict[str, Any]]) -> None:
         room = max(0, QUEUE_LENGTH_MAX - len(self._lines))
-        self._dropped.inc(max(0, len(batch) - room))
+        DROPPED.inc(max(0, len(batch) - room))
         self._lines.extendleft(reversed(batch[len(batch) - min(room, len(batch)) :]))
 
     def _document(self, event: MutableMapping[str, Any]) -> dict[str, Any]:

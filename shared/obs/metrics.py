@@ -1,7 +1,8 @@
 """Prometheus metrics by name: asking twice for one gives the same object, so modules may be imported in any order.
 
 Called by: every module that counts; shared.runtime.http serves them at /metrics. Survives a crash: nothing; counters
-start at 0, as Prometheus expects. Names get the prefix `regente_` and base units (seconds, bytes).
+start at 0, as Prometheus expects. Names get the prefix `regente_` and base units (seconds, bytes). Change also: `make
+docs` (docs/metrics.md lists every metric that is made with a literal name).
 """
 
 from __future__ import annotations
@@ -9,13 +10,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 PREFIX = "regente_"
+OTHER = "other"
+"""The label of everything beyond a cap."""
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 _made: dict[str, Counter | Gauge | Histogram] = {}
 _M = TypeVar("_M", Counter, Gauge, Histogram)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series of each, which nobody reads
+
+
+class Capped:
+    """Keeps the values of labels bounded: the first `most` that are seen stay themselves, all others are `other`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen: set[tuple[str, ...]] = set()
+
+    def of(self, *values: str) -> tuple[str, ...]:
+        """The values to label with, as many as were given."""
+        if values in self._seen:
+            return values
+        if len(self._seen) >= self._most:
+            return (OTHER,) * len(values)
+        self._seen.add(values)
+        return values
 
 
 def counter(name: str, doc: str, labels: Sequence[str] = ()) -> Counter:

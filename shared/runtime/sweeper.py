@@ -42,6 +42,7 @@ class Sweeper:
         self._idle.set()
         self._trouble = ""
         self._ending = False
+        _failures.labels(name)  # shown as 0 before the first
 
     async def start(self) -> None:
         """Begin: the first sweep is at once."""

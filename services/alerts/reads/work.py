@@ -56,8 +56,9 @@ class WorkReads:
                     break
         return Observed(items)
 
-    async def task_waiting(self, ask: Ask) -> Observed:
-        """The first of each list of the queue; of each workflow the one that waits longest."""
+    async def heads(self) -> dict[tuple[str, str], tuple[datetime, dict[str, Any]]]:
+        """Of the first of each list of the queue: of each account's workflow the one that waits longest, and since
+        when."""
         heads = await self._mongo["tasks"].aggregate(
             [
                 {"$match": {"queue.list": {"$gt": ""}}},
@@ -72,6 +73,11 @@ class WorkReads:
             key, since = (task["account"], task["workflow"]), _waits_since(task)
             if key not in oldest or since < oldest[key][0]:
                 oldest[key] = (since, task)
+        return oldest
+
+    async def task_waiting(self, ask: Ask) -> Observed:
+        """The first of each list of the queue; of each workflow the one that waits longest."""
+        oldest = await self.heads()
         last = ask.now - timedelta(seconds=min(ask.each("still_s")))
         late = sorted((one for one in oldest.values() if one[0] <= last), key=lambda one: one[0])
         waiting = Waiting(self._mongo)

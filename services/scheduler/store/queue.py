@@ -187,19 +187,3 @@ class QueueStore:
         """Queued tasks whose deadline has passed."""
         query = {"state": TaskState.QUEUED, "deadline": {"$lte": now}}
         return await self._mongo["tasks"].find(query, DUE_FIELDS).sort("deadline", 1).limit(limit).to_list(None)
-
-    async def waiting(self, account: str, workflow: str, limit: int) -> int:
-        """How many tasks of a workflow are queued, counted up to `limit`."""
-        query = {"account": account, "workflow": workflow, "state": TaskState.QUEUED}
-        return int(await self._mongo["tasks"].count_documents(query, limit=limit))
-
-    async def published(self, limit: int) -> list[dict[str, Any]]:
-        """Workflows that have a current version, for figures about them."""
-        query = {"current": {"$ne": None}}
-        return (
-            await self._mongo["workflows"]
-            .find(query, {"account": 1, "name": 1})
-            .sort("_id", 1)
-            .limit(limit)
-            .to_list(None)
-        )

@@ -187,11 +187,11 @@ async def test_lines_reach_the_database_and_never_tell_of_themselves(written: An
 async def test_full_queue_drops_the_oldest_and_counts_them(monkeypatch: Any) -> None:
     monkeypatch.setattr(log_store, "QUEUE_LENGTH_MAX", 10)
     store = LogStore(Database(), "x", "x-1")
-    before = store._dropped._value.get()
+    before = log_store.DROPPED._value.get()
     for n in range(25):
         store.add({"event": str(n), "level": "info"})
     assert [line["event"] for line in store._lines] == [str(n) for n in range(15, 25)]
-    assert store._dropped._value.get() - before == 15
+    assert log_store.DROPPED._value.get() - before == 15
 
 
 async def test_stop_gives_up_on_a_database_that_is_away() -> None:

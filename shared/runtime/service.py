@@ -30,10 +30,10 @@ from shared.errors import TemporaryError
 from shared.mongo import Mongo, first_line
 from shared.mongo.guarded import is_transient
 from shared.mongo.indexes import apply_indexes
-from shared.obs import logs
+from shared.obs import logs, tracing
 from shared.obs.log_store import LogStore
 from shared.obs.metrics import gauge
-from shared.runtime.http import create_app
+from shared.runtime.http import VERSION, create_app
 from shared.runtime.settings import EXIT_SETTINGS, ServiceSettings, load
 from shared.seal import Sealer
 
@@ -41,6 +41,7 @@ LEAVE_S = 19.0
 STOP_S = 12.0
 HTTP_GRACE_S = 3
 PAUSE_S = 1.0
+TRACES_S = 2.0
 PING_S = 2.0
 PING_TIMEOUT_S = 3.0
 
@@ -100,6 +101,11 @@ def run(service_class: type[Service], settings_class: type[S]) -> None:
     settings = load(settings_class, service_class.name)
     logs.setup(service_class.name, settings.instance, settings.log_level)
     listening = _listen(service_class.name, settings)
+    if settings.otlp_url:
+        tracing.start(
+            settings.otlp_url, share=settings.trace_share, service=service_class.name, instance=settings.instance,
+            version=VERSION, headers=settings.otlp_header_values,
+        )  # fmt: skip
     sys.exit(asyncio.run(_Process(service_class, settings).live(listening)))
 
 
@@ -232,6 +238,7 @@ class _Process:
         await self._bounded("broker", service.broker.stop(), 4)
         self._log.info("service stopped")
         await self._bounded("logs", store.stop(), 4)
+        await self._bounded("traces", asyncio.to_thread(tracing.stop, TRACES_S), TRACES_S + 1)
         await self._bounded("database", service.mongo.close(), 2)
         watchdog.cancel()
 

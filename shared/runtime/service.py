@@ -35,6 +35,7 @@ from shared.obs.log_store import LogStore
 from shared.obs.metrics import gauge
 from shared.runtime.http import VERSION, create_app
 from shared.runtime.settings import EXIT_SETTINGS, ServiceSettings, load
+from shared.runtime.watchdog import Watchdog
 from shared.seal import Sealer
 
 LEAVE_S = 19.0
@@ -60,6 +61,7 @@ class Service:
         self.sealer = Sealer(settings.master_key_bytes)
         self.mongo = Mongo(settings.mongo_url, settings.mongo_db, app_name=settings.instance)
         self.broker = Broker(settings.amqp_urls, instance=settings.instance, topology=self.queues())
+        self.watchdog = Watchdog(settings.watchdog_s)
         self.started = False
         self.stopping = asyncio.Event()
 
@@ -145,6 +147,7 @@ class _Process:
         service = self._service = self._service_class(self._settings)
         self._log = service.log
         self._watch_signals()
+        service.watchdog.start()
         logs.log_unhandled(asyncio.get_running_loop())
         store = LogStore(service.mongo, service.name, self._settings.instance, keep_days=self._settings.log_keep_days)
         store.start()
@@ -182,6 +185,7 @@ class _Process:
         await self._until_there("work", service.start)
         service.started = True
         _ready.set(1)
+        service.watchdog.ready()
         self._log.info("service ready")
         await self._watch_database()
 
@@ -223,11 +227,12 @@ class _Process:
     ) -> None:
         """Everything down, in the opposite order; nothing here may keep the process for ever."""
         service = self._service
-        watchdog = threading.Timer(LEAVE_S, os._exit, args=(1,))
-        watchdog.daemon = True
-        watchdog.start()
+        last_resort = threading.Timer(LEAVE_S, os._exit, args=(1,))
+        last_resort.daemon = True
+        last_resort.start()
         service.stopping.set()
         _ready.set(0)
+        service.watchdog.leaving()
         self._log.info("service stops")
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
@@ -240,7 +245,8 @@ class _Process:
         await self._bounded("logs", store.stop(), 4)
         await self._bounded("traces", asyncio.to_thread(tracing.stop, TRACES_S), TRACES_S + 1)
         await self._bounded("database", service.mongo.close(), 2)
-        watchdog.cancel()
+        service.watchdog.stop()
+        last_resort.cancel()
 
     async def _bounded(self, what: str, leaving: Awaitable[Any], timeout_s: float) -> None:
         try:

@@ -95,7 +95,7 @@ class Health:
         def reader(kind: RuleKind) -> Callable[[Ask], Any]:
             return lambda ask: self.read(kind)
 
-        return {kind: reader(kind) for kind in sorted(INSTALLATION_KINDS)}
+        return {kind: reader(kind) for kind in sorted(INSTALLATION_KINDS - {RuleKind.CANARY_FAILING})}
 
     async def _work(self) -> None:
         with Loop("alerts.health") as loop:

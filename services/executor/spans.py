@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from services.executor.core.calls import place_of
+from services.executor.core.calls import Place, place_of
 from services.executor.core.ending import RunClose
+from services.executor.core.journal import Kind, Phase
 from services.executor.core.reply import Answer
 from services.executor.store import ExecutorStore
 from shared.obs import spans
 from shared.obs.clock import now
 from shared.obs.trace import current, use
-from shared.obs.tracing import records
+from shared.obs.tracing import is_on, records
+
+RESENT_S = 5.0
+RESENT_ENTRIES_MAX = 200
 
 
 @dataclass
@@ -93,7 +97,7 @@ class RunSpans:
 
     async def attempt_ended(self, entry: Mapping[str, Any], seq: int, code: str) -> None:
         """The outcome in an entry was brought to its task. seq: of the entry with which the attempt began."""
-        task = await self._task(str(entry["task"]))
+        task = await self._task(str(entry["task"])) if is_on() else None
         if task is None or not records(spans.attempt_context(self._run, task, int(entry["attempt"]))):
             return
         start = await self._begun(seq, entry["at"])
@@ -101,6 +105,53 @@ class RunSpans:
             self._run, task, int(entry["attempt"]), start, (entry["at"], now()),
             state=str(entry["outcome"]["state"]), code=code,
         )  # fmt: skip
+
+    async def taken_over(self, last: int) -> None:
+        """This executor goes on with the run of another, which may have died before it sent what it had ended last: the
+        spans of the journal's last seconds are sent again. last: seq of the journal's last entry."""
+        if not records(spans.run_context(self._run)):
+            return
+        entries = await self._store.steps_since(str(self._run["_id"]), max(1, last - RESENT_ENTRIES_MAX))
+        if not entries:
+            return
+        after = entries[-1]["at"] - timedelta(seconds=RESENT_S)
+        begun: dict[Any, Mapping[str, Any]] = {}
+        asked: Mapping[str, Any] | None = None
+        for entry in entries:
+            of = (entry.get("phase"), entry.get("task"), entry.get("attempt"))
+            if entry["kind"] == Kind.PHASE:
+                begun[of] = entry
+            reply = entry.get("reply")
+            if reply and asked is not None and reply["seq"] == asked["seq"] and entry["at"] >= after:
+                await self._resend(asked, entry["at"], reply, begun)
+            if entry["kind"] == Kind.INSTRUCTION:
+                asked = entry
+            ended = entry["kind"] == Kind.OUTCOME and entry["phase"] != Phase.TASK and of in begun
+            if ended and entry["at"] >= after:
+                code = (entry["outcome"].get("error") or {}).get("code") or ""
+                start = begun[of]
+                spans.note_phase(self._run, int(start["seq"]), str(entry["phase"]), start["at"], entry["at"], code)
+
+    async def _resend(
+        self, asked: Mapping[str, Any], at: datetime, reply: Mapping[str, Any], begun: Mapping[Any, Mapping[str, Any]]
+    ) -> None:
+        """The span of an instruction by its entry and the reply in the next one."""
+        of = (asked.get("phase"), asked.get("task"), asked.get("attempt"))
+        if asked["phase"] == Phase.TASK:
+            task = await self._task(str(asked["task"]))
+            phase = spans.attempt_context(self._run, task, int(asked["attempt"])) if task is not None else None
+        else:
+            phase = spans.phase_context(self._run, int(begun[of]["seq"])) if of in begun else None
+        if phase is None:
+            return
+        place = place_of(asked["instruction"]["name"])
+        on_robot = place is Place.ROBOT
+        how = spans.Performed(
+            stored=asked["at"], answered=at, sent=asked["at"] if on_robot else None, place=str(place),
+            robot_s=float(reply.get("duration_s") or 0.0) if on_robot else None, outcome=str(reply["outcome"]),
+            code=(reply.get("error") or {}).get("code"),
+        )  # fmt: skip
+        spans.note_instruction(phase, self._run, asked, how)
 
     def run_ended(self, end: RunClose) -> None:
         """The run came to its end."""

@@ -173,6 +173,11 @@ def stop(timeout_s: float) -> None:
         recorder.close(timeout_s)
 
 
+def is_on() -> bool:
+    """Whether anything is recorded in this process."""
+    return _recorder is not None
+
+
 def records(traceparent: str | None) -> bool:
     """Whether a span of this trace would be sent: what costs a read is left out otherwise."""
     return _recorder is not None and is_sampled(traceparent)

@@ -69,6 +69,9 @@ class ServiceSettings(BaseSettings):
     otlp_url: str = Field(default="", description="Where traces go: http://host:4318 of a collector; empty: nowhere.")
     otlp_headers: SecretStr = Field(default=SecretStr(""), description="name=value,... sent with traces: a token.")
     trace_share: float = Field(default=1.0, ge=0, le=1, description="Share of the traces that are recorded, 0 to 1.")
+    canary_s: float = Field(
+        default=0.0, ge=0, le=86_400, description="A canary goes through the whole system so often, seconds; 0: none."
+    )
     watchdog_s: float = Field(
         default=120.0, ge=0, le=86_400, description="Seconds after which a loop that stands still is hung; 0: never."
     )

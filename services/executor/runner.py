@@ -91,7 +91,8 @@ class RunJob:
         if await self._is_hopeless(standing):
             return
         if standing.seq and standing.end is None:
-            await self.spans.taken_over(standing.seq)
+            if self._before is not None:
+                await self.spans.taken_over(standing.seq)
             await self.journal.add_takeover(self._before)
             self._log.info("run goes on", before=self._before, seq=standing.seq, state=self.run["state"])
         await self._tools.pacing.ready(self.run["account"], self.run["workflow"])

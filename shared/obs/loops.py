@@ -36,7 +36,7 @@ class Loop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None or issubclass(kind, asyncio.CancelledError):
+        if kind is None or issubclass(kind, asyncio.CancelledError | GeneratorExit):
             _known.pop(id(self), None)
 
 

@@ -103,8 +103,8 @@ class Outcomes:
             "end": {"reason": end.reason, "text": end.text, "code": end.code}, "finished_at": now(), "wait": None,
             "pending": pending, "executor": None, "trim": True, "last_seq": last_seq, "wants_robot": False,
         }  # fmt: skip
+        self._spans.run_ended(end)  # after the write nobody would do it any more if this process died
         await self._tools.store.move_run(self._run, self._run["token"], RunState(end.state), fields)
-        self._spans.run_ended(end)
         self._log.info("run ended", state=str(end.state), reason=str(end.reason), text=end.text)
         await self._tools.waits.withdraw(self._run["_id"])
         await self.leave_robot()

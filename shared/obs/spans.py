@@ -97,7 +97,10 @@ def note_queue(run: Document, task: Document, at: datetime) -> None:
     if not records(context):
         return
     own = within(context, derived("queue", f"{run['_id']}/{task['_id']}"))
-    attributes = {**_about(task), "run": run["_id"], "scenario": run.get("scenario"), "worker": run.get("worker")}
+    attributes = {
+        **_about(task), "task": task["_id"], "run": run["_id"], "scenario": run.get("scenario"),
+        "worker": run.get("worker"),
+    }  # fmt: skip
     record(Span("queue", own, span_id(context), _queued_at(task), at, attributes=attributes))
 
 
@@ -228,7 +231,16 @@ def note_settle(task: Document, event: str, start: datetime, end: datetime) -> N
     if not records(context):
         return
     own = within(context, derived("settle", f"{task['_id']}/{event}"))
-    record(Span("settle", own, span_id(context), start, end, attributes={**_about(task), "event": event}))
+    record(
+        Span(
+            "settle",
+            own,
+            span_id(context),
+            start,
+            end,
+            attributes={**_about(task), "task": task["_id"], "event": event},
+        )
+    )
 
 
 def note_delivery(delivery: Document, start: datetime, end: datetime, *, outcome: str, status: int | None) -> None:

@@ -45,7 +45,7 @@ else
 endif
 
 # Long tests read REGENTE_SOAK for their size; a folder of them is added to SOAK.
-SOAK := tests/fleet tests/partners/test_kills.py
+SOAK := tests/fleet tests/partners/test_kills.py tests/sim/test_traces.py
 
 soak: parts ## the long tests: 100,000 tasks, 200 robots, 8 schedulers killed at random; 50,000 tasks pushed and delivered
 	@REGENTE_SOAK=1 $(PYTEST) -s $(or $(TESTS),$(SOAK)) $(PYTEST_ARGS)

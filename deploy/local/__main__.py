@@ -25,6 +25,8 @@ from deploy.local.settings import REPO, StackSettings, ports_from, read_settings
 UP_S = 180.0
 DOWN_S = 45.0
 WITHOUT_DEMO = "REGENTE_NO_DEMO"
+CANARY_S = "60"
+"""With the demo a canary flies; `up` leaves that to the setting."""
 EXIT_AFTER_DEMO = "REGENTE_RUN_EXIT"
 READY_FILE = Path("run") / "ready"
 UP_LOG = Path("logs") / "up.log"
@@ -45,7 +47,10 @@ def main() -> int:
             return down(settings.home)
         if command == "up":
             return up(settings)
-        return run(settings, demo=os.environ.get(WITHOUT_DEMO) != "1")
+        demo = os.environ.get(WITHOUT_DEMO) != "1"
+        if demo:
+            os.environ.setdefault("REGENTE_CANARY_S", CANARY_S)
+        return run(settings, demo=demo)
     except StackError as error:
         return fail(error)
     except KeyboardInterrupt:

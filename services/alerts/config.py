@@ -30,6 +30,9 @@ class AlertsSettings(NotifySettings):
         default=SERVICES, description="Services that must answer at their addresses, by comma; empty: none."
     )
     alerts_keep_days: int = Field(default=400, ge=1, le=3650, description="Days that resolved alerts stay.")
+    canary_timeout_s: float = Field(
+        default=50.0, gt=0, le=3600, description="A canary that is not through after so long is lost."
+    )
     sweep_s: float = Field(
         default=1.0, gt=0, le=60, description="How often events and commands without a hint are looked for."
     )

@@ -26,6 +26,7 @@ from shared.errors import RegenteError, TemporaryError
 from shared.mongo import Mongo, first_line
 from shared.obs.clock import now
 from shared.obs.logs import get_logger
+from shared.obs.loops import Loop
 from shared.obs.metrics import gauge
 
 LOOK_TIMEOUT_S = 15.0
@@ -94,17 +95,20 @@ class Health:
         def reader(kind: RuleKind) -> Callable[[Ask], Any]:
             return lambda ask: self.read(kind)
 
-        return {kind: reader(kind) for kind in sorted(INSTALLATION_KINDS)}
+        return {kind: reader(kind) for kind in sorted(INSTALLATION_KINDS - {RuleKind.CANARY_FAILING})}
 
     async def _work(self) -> None:
-        while not self._ending:
-            try:
-                await self.look()
-            except (RegenteError, PyMongoError, TimeoutError) as error:
-                log.warning("health can't be looked at", reason=first_line(error) or type(error).__name__)
-            except Exception:
-                log.exception("health can't be looked at")
-            await asyncio.sleep(self._interval_s)
+        with Loop("alerts.health") as loop:
+            while not self._ending:
+                loop.turn()
+                try:
+                    await self.look()
+                except (RegenteError, PyMongoError, TimeoutError) as error:
+                    log.warning("health can't be looked at", reason=first_line(error) or type(error).__name__)
+                except Exception:
+                    log.exception("health can't be looked at")
+                loop.turn(self._interval_s)
+                await asyncio.sleep(self._interval_s)
 
     async def look(self) -> None:
         """Look once at everything, and tell what can't be stored."""

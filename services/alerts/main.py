@@ -7,6 +7,7 @@ import asyncio
 from fastapi import FastAPI
 
 from services.alerts.api import app_of
+from services.alerts.canary import Canary
 from services.alerts.config import SERVICES, AlertsSettings
 from services.alerts.core.unstored import Unstored
 from services.alerts.evaluation import Evaluation
@@ -70,17 +71,33 @@ class AlertsService(Service):
         seldom = {RuleKind.DEADLINE_DANGER: settings.alerts_forecast_s}
         self.evaluation = Evaluation(self.store, reads, changed=self.changed, seldom=seldom)
         self._consumer = await self.broker.consume(ALERTS_HANDOFFS, handlers.on_message, prefetch=PREFETCH)
+        self._figures = Figures(self.mongo, lambda: self._leader.held)
         self._sweepers = [
             Sweeper("alerts.events", settings.sweep_s, handlers.sweep_events, self.log),
             Sweeper("alerts.commands", settings.sweep_s, handlers.sweep_commands, self.log),
             Sweeper("alerts.evaluation", settings.alerts_evaluate_s, self._evaluate, self.log),
+            Sweeper("alerts.figures", settings.alerts_figures_s, self._figures.show, self.log),
         ]
-        self._figures = Figures(self.mongo, lambda: self._leader.held)
-        self._sweepers.append(Sweeper("alerts.figures", settings.alerts_figures_s, self._figures.show, self.log))
+        await self._fly()
         self._leader.start()
         for sweeper in self._sweepers:
             await sweeper.start()
         await self.notify.start()
+
+    async def _fly(self) -> None:
+        """The canary's rounds, where they are on."""
+        settings = self.settings
+        canary = Canary(
+            self.mongo, self.sealer, collector=settings.collector_url, delivery=settings.delivery_url,
+            every_s=settings.canary_s, timeout_s=settings.canary_timeout_s, leads=lambda: self._leader.held,
+        )  # fmt: skip
+        if not settings.canary_s:
+            await canary.forget()
+            return
+        turn_s_max = 2 * settings.canary_timeout_s + 60
+        self._sweepers.append(
+            Sweeper("alerts.canary", settings.canary_s, canary.sweep, self.log, turn_s_max=turn_s_max)
+        )
 
     async def _evaluate(self) -> None:
         if self._leader.held:

@@ -28,7 +28,8 @@ from shared.obs.clock import now, now_us
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
-from shared.obs.trace import child, new_traceparent, use
+from shared.obs.spans import note_push, own_trace, push_context
+from shared.obs.trace import trace_id, use
 from shared.runtime.http import Problem
 
 HINTS_FAILED = counter("hints_failed_total", "Hints that could not be sent; the sweepers make up for them.", ["hint"])
@@ -102,9 +103,10 @@ class Intake:
         # A schema that may turn out to be at fault is asked about everything before anything is stored.
         size = INSERT_BATCH if taking.is_sound else max(1, len(numbered))
         chunks = [numbered[start : start + size] for start in range(0, len(numbered), size)]
-        await self._take_chunks(taking, chunks or [[]])
-        await self.hint(taking)
-        return taking.answer()
+        with use(taking.push.traceparent):
+            await self._take_chunks(taking, chunks or [[]])
+            await self.hint(taking)
+        return self.taken(taking)
 
     async def _take_chunks(self, taking: Taking, chunks: Sequence[Sequence[tuple[int, Any]]]) -> None:
         """Check each chunk while the one before is stored."""
@@ -138,9 +140,11 @@ class Intake:
     ) -> Taking:
         """Make ready for items of a workflow; nothing is stored yet. Raises: Problem; TemporaryError."""
         schema = await self._schema(sender.account, workflow)
-        trace = child(traceparent) if traceparent else new_traceparent()
         id = batch or new_id("batch_")
-        push = Push(sender.account, sender.partner, workflow, id, now(), now_us(), trace, source)
+        given = traceparent if trace_id(traceparent) else None
+        own = None if given else own_trace
+        trace = push_context(id, given)
+        push = Push(sender.account, sender.partner, workflow, id, now(), now_us(), trace, source, given, own)
         return Taking(self._store, self._files, push, schema)
 
     async def _read(self, data: bytes) -> PushBody:
@@ -178,6 +182,15 @@ class Intake:
             return await asyncio.to_thread(InputSchema, schema, version.get("scenarios") or ())
         except UnusableSchema as error:
             raise Problem(409, ErrorCode.CONFLICT, str(error)) from error
+
+    def taken(self, taking: Taking) -> dict[str, Any]:
+        """The answer to a push of which all is stored, and its span."""
+        push, answer = taking.push, taking.answer()
+        note_push(
+            push.traceparent, push.given, push.at, now(), account=push.account, workflow=push.workflow,
+            batch=push.batch, source=push.source, accepted=len(answer["accepted"]), rejected=len(answer["rejected"]),
+        )  # fmt: skip
+        return answer
 
     async def hint(self, taking: Taking) -> None:
         """Tell the scheduler of the tasks made since the last time. A hint that fails is no error: the tasks already

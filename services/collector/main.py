@@ -32,7 +32,7 @@ from shared.outbound import Outbound, tls_context
 from shared.outbound.resolver import Resolver
 from shared.runtime.http import create_app
 from shared.runtime.service import Service, run
-from shared.runtime.sweeper import Sweeper
+from shared.runtime.sweeper import LONG_TURN_S, Sweeper
 
 PREFETCH = 8
 LEASE = "collector"
@@ -96,7 +96,7 @@ class Collector(Service):
         self._sweepers = [
             Sweeper("collector.sources", settings.source_sweep_s, keeper.sweep, self.log),
             Sweeper("collector.commands", settings.sweep_s, handlers.sweep_commands, self.log),
-            Sweeper("collector.files", settings.files_sweep_s, self._sweep_files, self.log),
+            Sweeper("collector.files", settings.files_sweep_s, self._sweep_files, self.log, turn_s_max=LONG_TURN_S),
         ]
         keeper.kick = self._sweepers[0].kick
         self._consumer = await self.broker.consume(COLLECTOR_HANDOFFS, handlers.on_message, prefetch=PREFETCH)

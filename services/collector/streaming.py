@@ -80,7 +80,7 @@ class StreamedPush:
         if not self._count:
             raise Problem(422, ErrorCode.MALFORMED, "the body holds no task; send one JSON object per line")
         await self._taking.settle(complete=True)
-        return self._taking.answer()
+        return self._intake.taken(self._taking)
 
     async def _add(self, lines: list[Line], *, last: bool = False) -> None:
         for line in lines:

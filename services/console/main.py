@@ -8,6 +8,7 @@ from services.console.api import api_router
 from services.console.api.routes import refuse_unknown
 from services.console.config import ConsoleSettings
 from services.console.pages.decision_link import decision_router
+from services.console.store.canary import prepare
 from services.console.store.context import Context
 from services.console.store.uploads import FILE_BYTES_MAX
 from shared.broker.admin import BrokerAdmin
@@ -30,7 +31,7 @@ class Console(Service):
             self, title="Regente console", body_size_bytes_max=BODY_SIZE_BYTES_MAX, docs_url=None, redoc_url=None
         )  # those load scripts of a CDN
         self._admin = BrokerAdmin(self.settings.amqp_admin_url, self.settings.vhost)
-        context = Context(self.mongo, self.broker, self._admin, self.sealer, self.settings)
+        context = self._context = Context(self.mongo, self.broker, self._admin, self.sealer, self.settings)
         app.state.console = context
         app.include_router(api_router())
         app.include_router(decision_router(context))  # with or without the other pages: people were sent its address
@@ -42,7 +43,9 @@ class Console(Service):
         return app
 
     async def start(self) -> None:
-        """Nothing runs but requests."""
+        """Nothing runs but requests; the canary gets what it needs."""
+        if self.settings.canary_s:
+            await prepare(self._context)
 
     async def stop(self) -> None:
         """Close what only the console has open."""

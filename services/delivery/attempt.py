@@ -26,6 +26,7 @@ from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, histogram
+from shared.obs.spans import delivery_context, note_delivery
 from shared.obs.trace import use
 
 ATTEMPTS = counter("delivery_attempts_total", "Attempts to deliver.", ["meaning"])
@@ -74,7 +75,7 @@ class Attempts:
 
     async def make(self, job: Job) -> None:
         """Make one. Never raises but for being cancelled."""
-        with use(job.delivery.get("traceparent")):
+        with use(delivery_context(job.delivery)):
             try:
                 await self._deliver(job)
             except Exception as error:
@@ -110,8 +111,10 @@ class Attempts:
         except Exception as error:
             log.exception("a channel failed", delivery=delivery["_id"], kind=kind_of(endpoint))
             answer = Answer(None, f"a fault of this service: {type(error).__name__}")
+            note_delivery(delivery, at, now(), outcome="FAULT", status=None)
             return answer, attempt_record(answer, at=at, duration_s=(now() - at).total_seconds())
         SECONDS.observe(record["duration_s"])
+        note_delivery(delivery, at, now(), outcome=str(meaning(answer)), status=answer.status)
         return answer, record
 
     def _schedule(self, endpoint: Mapping[str, Any], delivery: Mapping[str, Any]) -> Sequence[float]:

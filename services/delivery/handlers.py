@@ -34,11 +34,13 @@ from shared.contracts.envelope import Message
 from shared.contracts.messages import CommandIssued, DecisionAsked, TaskFinished
 from shared.domain.endpoint_options import collect_of
 from shared.domain.retry import backoff_s
+from shared.domain.task_state import FINAL
 from shared.errors import ErrorCode, PermanentError
 from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, gauge
+from shared.obs.spans import note_settle, note_task, task_context
 from shared.obs.trace import use
 from shared.runtime import commands
 
@@ -107,9 +109,10 @@ class Handlers:
         if event is None:
             return
         if task.get("once"):  # somebody tried something out: no partner hears of it, no feed shows it
+            note_task(task)
             await self._store.clear_pending(task, event, new_id("op_"))
             return
-        with use(task.get("traceparent")):
+        with use(task_context(task)):
             at = now()
             for name, endpoint in await self._listeners(task["account"], task["workflow"], event.name):
                 body = await self._bodies.of_task(task, event, endpoint, at)
@@ -117,6 +120,9 @@ class Handlers:
                 await self._store.add_delivery(waiting(document) if collect_of(endpoint) else document)
                 self._wake(lane_of(task["account"], name))
             await self._feed.add(result_document(task, event, view=self._bodies.view(task), at=at))
+            note_settle(task, event.key, at, now())
+            if task["state"] in FINAL:
+                note_task(task)
             await self._store.clear_pending(task, event, new_id("op_"))
             EVENTS.labels(event.name).inc()
             log.info("outcome settled", task=task["_id"], account=task["account"], outcome=event.key)

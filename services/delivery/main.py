@@ -24,7 +24,7 @@ from services.delivery.waiters import Waiters
 from shared.contracts.topology import DELIVERY_HANDOFFS
 from shared.runtime.http import create_app
 from shared.runtime.service import Service, run
-from shared.runtime.sweeper import Sweeper
+from shared.runtime.sweeper import LONG_TURN_S, Sweeper
 
 PREFETCH = 32
 
@@ -63,7 +63,13 @@ class DeliveryService(Service):
             Sweeper("delivery.decisions", interval_s, handlers.sweep_decisions, self.log),
             Sweeper("delivery.circuits", interval_s, handlers.sweep_circuits, self.log),
             Sweeper("delivery.commands", interval_s, handlers.sweep_commands, self.log),
-            Sweeper("delivery.files", interval_s, Collector(self.mongo, self._sender.wake).sweep, self.log),
+            Sweeper(
+                "delivery.files",
+                interval_s,
+                Collector(self.mongo, self._sender.wake).sweep,
+                self.log,
+                turn_s_max=LONG_TURN_S,
+            ),
         ]
         self._keeping = Keeping(
             self.mongo,
@@ -74,7 +80,9 @@ class DeliveryService(Service):
             grace_s=settings.evidence_grace_s,
         )
         self._keeping.start()
-        self._sweepers.append(Sweeper("delivery.keeping", interval_s, self._keeping.sweep, self.log))
+        self._sweepers.append(
+            Sweeper("delivery.keeping", interval_s, self._keeping.sweep, self.log, turn_s_max=LONG_TURN_S)
+        )
         for sweeper in self._sweepers:
             await sweeper.start()
         await self._sender.start()

@@ -29,6 +29,7 @@ from services.delivery.store_endpoints import EndpointStore
 from shared.obs.clock import monotonic_s, now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
+from shared.obs.loops import Loop
 from shared.obs.metrics import gauge
 
 CLAIM_GRACE_S = 15.0
@@ -109,8 +110,13 @@ class Sender:
 
     async def _run(self) -> None:
         """Until cancelled: look for lanes, give them their turns, wait for a wake-up or the next look."""
+        with Loop("delivery.sender") as loop:
+            await self._turns(loop)
+
+    async def _turns(self, loop: Loop) -> None:
         ready = False
         while True:
+            loop.turn()
             self._wake.clear()
             try:
                 if not ready:
@@ -123,8 +129,10 @@ class Sender:
             except Exception as error:
                 log.warning("deliveries can't be looked for; tried again", error=str(error))
                 self._look_at = monotonic_s() + self._settings.delivery_poll_s
+            rests_s = max(self._look_at - monotonic_s(), 0.01)
+            loop.turn(rests_s)
             try:
-                await asyncio.wait_for(self._wake.wait(), max(self._look_at - monotonic_s(), 0.01))
+                await asyncio.wait_for(self._wake.wait(), rests_s)
             except TimeoutError:
                 continue
 

@@ -11,6 +11,7 @@ from typing import Any
 from services.executor.core.ending import RunClose, TaskOutcome, given_back
 from services.executor.journal import Journal
 from services.executor.signals import Signals
+from services.executor.spans import RunSpans
 from services.executor.tools import Tools
 from shared.contracts.messages import RunFinished, TaskFinished, TaskReturned
 from shared.domain.events import EventKind, Severity, event_document
@@ -29,10 +30,11 @@ OUTCOMES = counter("regente_task_attempts_total", "Attempts at tasks by how they
 class Outcomes:
     """The writes of one run."""
 
-    def __init__(self, tools: Tools, run: dict[str, Any], signals: Signals) -> None:
+    def __init__(self, tools: Tools, run: dict[str, Any], signals: Signals, spans: RunSpans) -> None:
         self._tools = tools
         self._run = run
         self._signals = signals
+        self._spans = spans
         self._log = log.bind(run=run["_id"], worker=run["worker"], account=run["account"])
 
     async def move(self, state: RunState, **fields: Any) -> None:
@@ -65,6 +67,9 @@ class Outcomes:
             attempt=int(entry["attempt"]),
         )  # fmt: skip
         await self._tell(task, str(outcome.state))
+        failed = outcome.state != TaskState.SUCCEEDED
+        code = str((outcome.error or {}).get("code") or outcome.state) if failed else ""
+        await self._spans.attempt_ended(entry, begun, code)
 
     async def give_back(self, end: RunClose, tasks: Sequence[Mapping[str, Any]]) -> None:
         """Tasks that were not begun go back as they were."""
@@ -98,6 +103,7 @@ class Outcomes:
             "end": {"reason": end.reason, "text": end.text, "code": end.code}, "finished_at": now(), "wait": None,
             "pending": pending, "executor": None, "trim": True, "last_seq": last_seq, "wants_robot": False,
         }  # fmt: skip
+        self._spans.run_ended(end)  # after the write nobody would do it any more if this process died
         await self._tools.store.move_run(self._run, self._run["token"], RunState(end.state), fields)
         self._log.info("run ended", state=str(end.state), reason=str(end.reason), text=end.text)
         await self._tools.waits.withdraw(self._run["_id"])

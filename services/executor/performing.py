@@ -22,11 +22,12 @@ from services.executor.robots import BUSY_PAUSE_S, PARTS
 from services.executor.secrets import Opened
 from services.executor.server import Order
 from services.executor.signals import STOP_CODES, Signals
+from services.executor.spans import RunSpans
 from services.executor.tools import Tools
 from services.executor.waiting import BEAT_S, Waiting
 from shared.contracts.catalogue import BadCall
 from shared.contracts.messages import WorkerInstruction
-from shared.obs.clock import monotonic_s
+from shared.obs.clock import monotonic_s, now
 
 CUT_WAIT_S = 12.0
 
@@ -34,7 +35,7 @@ CUT_WAIT_S = 12.0
 class Performer:
     """Performs the instructions of one run."""
 
-    def __init__(self, journal: Journal, waiting: Waiting, tools: Tools) -> None:
+    def __init__(self, journal: Journal, waiting: Waiting, tools: Tools, spans: RunSpans) -> None:
         self._journal = journal
         self._waiting = waiting
         self._robots = tools.robots
@@ -42,6 +43,7 @@ class Performer:
         self._secrets = tools.secrets
         self._matches = tools.matches
         self._pacing = tools.pacing
+        self._spans = spans
 
     async def perform(
         self, entry: Mapping[str, Any], signals: Signals, *, again: bool, asked_s: float | None = None
@@ -52,6 +54,14 @@ class Performer:
         again: it was stored by an earlier try, and may have been performed. asked_s: when the script asked for it, on
         the monotonic clock; none: not in this process. Raises: Park.
         """
+        with self._spans.of_instruction(int(entry["seq"])):
+            answer = await self._performed(entry, signals, again=again, asked_s=asked_s)
+        self._spans.instruction_ended(entry, answer if isinstance(answer, Answer) else None, again=again)
+        return answer
+
+    async def _performed(
+        self, entry: Mapping[str, Any], signals: Signals, *, again: bool, asked_s: float | None
+    ) -> Answer | PhaseEnd:
         match place_of(entry["instruction"]["name"]):
             case Place.ROBOT:
                 return await self._robot(entry, signals, asked_s)
@@ -74,7 +84,9 @@ class Performer:
         if asked_s is not None:
             PARTS.labels("server").observe(monotonic_s() - asked_s)
         while True:
+            trip = self._spans.to_robot(int(entry["seq"]))
             reply = await self._robots.ask(message, signals.stop)
+            trip.answered = now()
             if reply is None:
                 return await self._cut(message, signals, entry["instruction"].get("line"))
             answer = answer_of(reply)

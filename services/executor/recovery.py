@@ -91,7 +91,8 @@ class Crew:
         for no reason of the world's is counted on the run, and ends it when it gets no further (runner.py)."""
         trouble = job.run.get("trouble")
         try:
-            await job.work()
+            with job.spans.of_run():
+                await job.work()
             return
         except Superseded as error:
             log.warning(SUPERSEDED, run=job.run["_id"], reason=str(error))

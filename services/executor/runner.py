@@ -29,6 +29,7 @@ from services.executor.performing import Performer, stopped_end
 from services.executor.phase import PhaseRunner
 from services.executor.scripts import Scripts
 from services.executor.signals import DEFECT, PHASE_TIMEOUT, STOP_CODES, Signals
+from services.executor.spans import RunSpans
 from services.executor.store import StateTooLarge, Superseded
 from services.executor.tools import Tools
 from services.executor.waiting import Park, Waiting
@@ -55,7 +56,8 @@ class RunJob:
         self._before = before
         self._version: Mapping[str, Any] = {}
         self._settings: Mapping[str, Any] = {}
-        self._outcomes = Outcomes(tools, run, self.signals)
+        self.spans = RunSpans(tools.store, run)
+        self._outcomes = Outcomes(tools, run, self.signals, self.spans)
         self._log = log.bind(run=run["_id"], worker=run["worker"], account=run["account"])
 
     def stop(self, stop: dict[str, Any]) -> None:
@@ -89,6 +91,8 @@ class RunJob:
         if await self._is_hopeless(standing):
             return
         if standing.seq and standing.end is None:
+            if self._before is not None:
+                await self.spans.taken_over(standing.seq)
             await self.journal.add_takeover(self._before)
             self._log.info("run goes on", before=self._before, seq=standing.seq, state=self.run["state"])
         await self._tools.pacing.ready(self.run["account"], self.run["workflow"])
@@ -260,13 +264,14 @@ class RunJob:
             self.signals.cancelled[task] = document["cancel"]["command"]
         await self._tools.store.note_task(self.run, task, "running", None, attempt=attempt)
         timer = self._timer(hand.elapsed_s if hand else 0.0)
-        try:
-            result = await self._scripts.run(
-                self._phases(self.signals), Phase.TASK, document["input"], task=task, attempt=attempt, hand=hand
-            )
-        finally:
-            timer.cancel()
-        await self._end_task(task, attempt, result)
+        with self.spans.of_attempt(document, attempt):
+            try:
+                result = await self._scripts.run(
+                    self._phases(self.signals), Phase.TASK, document["input"], task=task, attempt=attempt, hand=hand
+                )
+            finally:
+                timer.cancel()
+            await self._end_task(task, attempt, result)
         return result
 
     async def _end_task(self, task: str, attempt: int, result: PhaseEnd) -> None:
@@ -342,16 +347,20 @@ class RunJob:
         stop = {"kind": PHASE_TIMEOUT, "reason": f"{phase} took longer than {limit_s:.0f} s", "by": "executor"}
         left_s = max(0.0, limit_s - (hand.elapsed_s if hand else 0.0))
         timer = asyncio.get_running_loop().call_later(left_s, signals.end, stop)
+        begun = self.journal.standing.phase_seq if hand is not None else self.journal.seq + 1
         try:
-            return await self._scripts.run(self._phases(signals), phase, self._group(), hand=hand)
+            with self.spans.of_phase(begun):
+                result = await self._scripts.run(self._phases(signals), phase, self._group(), hand=hand)
         finally:
             timer.cancel()
+        await self.spans.phase_ended(begun, str(phase), "" if result.kind is EndKind.RETURNED else result.code)
+        return result
 
     def _phases(self, signals: Signals) -> PhaseRunner:
         """What drives a phase. signals: the run's own; teardown has others once the run was stopped."""
         tools = self._tools
         waiting = Waiting(self.journal, tools.waits, tools.hint)
-        performer = Performer(self.journal, waiting, tools)
+        performer = Performer(self.journal, waiting, tools, self.spans)
         return PhaseRunner(
             self.journal, performer, signals,
             instruction_s=float(self._version["timeouts"]["instruction_s"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from services.executor.core.ending import TaskOutcome
@@ -183,6 +184,11 @@ class ExecutorStore:
         span = {"$gte": step_id(run, first), "$lte": step_id(run, last)}
         query = {"_id": span, "phase": phase}
         return await self.mongo["steps"].find(query, WITHOUT_DUMPS).sort("_id", 1).to_list(None)
+
+    async def step_at(self, run: str, seq: int) -> datetime | None:
+        """When an entry was made; none: there is none."""
+        found = await self.mongo["steps"].find_one({"_id": step_id(run, seq)}, {"at": 1})
+        return found["at"] if found else None
 
     async def steps_since(self, run: str, first: int) -> list[dict[str, Any]]:
         """The entries from seq `first` on, in order, without snapshots."""

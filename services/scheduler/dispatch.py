@@ -39,6 +39,7 @@ from shared.mongo.gates import Calendars
 from shared.obs.clock import monotonic_s, now, now_us
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, histogram
+from shared.obs.spans import taken
 
 IN_VAIN_MAX = 2
 """After so many looks at a workflow that came to nothing others get their turn; the sweeps see to what is in the way.
@@ -244,12 +245,13 @@ class Dispatcher:
         run = await self._openings.open(opening, self._turn.session)
         if isinstance(run, Missed):
             return run
-        self._hints.run_opened(run["_id"])
         OPENED.inc()
-        log.info(
-            "run_opened", run=run["_id"], worker=robot["_id"], account=run["account"], workflow=run["workflow"],
-            scenario=run["scenario"], epoch=run["epoch"], tasks=len(run["tasks"]), task=run["tasks"][0]["task"],
-        )  # fmt: skip
+        with taken(run, tasks):
+            self._hints.run_opened(run["_id"])
+            log.info(
+                "run_opened", run=run["_id"], worker=robot["_id"], account=run["account"], workflow=run["workflow"],
+                scenario=run["scenario"], epoch=run["epoch"], tasks=len(run["tasks"]), task=run["tasks"][0]["task"],
+            )  # fmt: skip
         await board.took(workflow, run["locks"], len(run["tasks"]))
         return None
 

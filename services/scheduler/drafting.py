@@ -17,6 +17,7 @@ from shared.domain.scenario import group_digest, needs_robot
 from shared.mongo.gates import WorkflowGate
 from shared.obs.clock import now
 from shared.obs.ids import new_id
+from shared.obs.spans import task_context
 
 
 def draft(
@@ -51,7 +52,7 @@ def draft(
         run=new_id("run_"), account=account, workflow=name, version=plan.version, scenario=str(scenario["name"]),
         worker=str(robot["_id"]) if on_robot else None, epoch_before=int(robot.get("epoch") or 0),
         tasks=[str(task["_id"]) for task in tasks], seed=secrets.randbits(SEED_BITS), at=now(),
-        traceparent=tasks[0].get("traceparent") if tasks else None, group=dict(values), group_key=key,
+        traceparent=task_context(tasks[0]) if tasks else None, group=dict(values), group_key=key,
         follow=follow if follows else None, locks=locks, fences=fences, warm=warm,
         used=tuple(workflow.standing.used), environment=rules.environment or workflow.account.environment,
     )  # fmt: skip

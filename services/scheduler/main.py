@@ -36,7 +36,7 @@ from shared.runtime.commands import pending
 from shared.runtime.http import create_app
 from shared.runtime.service import Service, run
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.sweeper import Sweeper
+from shared.runtime.sweeper import LONG_TURN_S, Sweeper
 
 HANDOFFS_AT_ONCE = 32
 HEARTBEATS_AT_ONCE = 500
@@ -94,7 +94,9 @@ class Scheduler(Service):
         self.hints = Hints(self.broker)
         self._view = BrokerView(settings.amqp_admin_url, settings.vhost)
         self._admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost)
-        self._compare = Sweeper("scheduler.rights", settings.rights_sweep_s, self._compare_rights, log)
+        self._compare = Sweeper(
+            "scheduler.rights", settings.rights_sweep_s, self._compare_rights, log, turn_s_max=LONG_TURN_S
+        )
         workers = WorkerStore(self.mongo)
         self.rights = Rights(workers, self.broker, self._admin, self._view, self.sealer, kick=self._compare.kick)
         self.robots = Robots(
@@ -142,7 +144,7 @@ class Scheduler(Service):
             Sweeper("scheduler.stalls", settings.zombie_sweep_s, self._watch_progress, log),
             self._closing,
             Sweeper("scheduler.keys", settings.keys_sweep_s, keys.sweep, log),
-            Sweeper("scheduler.requests", settings.dispatch_sweep_s, self._sweep_requests, log),
+            Sweeper("scheduler.requests", settings.dispatch_sweep_s, self._sweep_requests, log, turn_s_max=LONG_TURN_S),
             Sweeper("scheduler.figures", FIGURES_S, self.presence.count, log),
             self._dispatch,
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.scheduler.core.once import opening, task_document
@@ -32,6 +33,7 @@ from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
+from shared.obs.spans import taken, task_context
 
 WAITING_MAX = 500
 """One-off tasks looked at in one go, oldest first."""
@@ -106,13 +108,14 @@ class Once:
             task, worker, plan, names.index(task["once"]["scenario"]), rules, run=new_id("run_"),
             seed=secrets.randbits(SEED_BITS), at=now(),
         )  # fmt: skip
-        run = await self._openings.open(asked)
+        run = await self._openings.open(replace(asked, traceparent=task_context(task)))
         if isinstance(run, Missed):
             return run
-        self._hints.run_opened(run["_id"])
         OPENED.inc()
-        log.info("run_opened_once", run=run["_id"], worker=worker["_id"], account=run["account"], task=task["_id"],
-                 workflow=run["workflow"], version=run["version"], by=task["once"]["by"])  # fmt: skip
+        with taken(run, [task]):
+            self._hints.run_opened(run["_id"])
+            log.info("run_opened_once", run=run["_id"], worker=worker["_id"], account=run["account"], task=task["_id"],
+                     workflow=run["workflow"], version=run["version"], by=task["once"]["by"])  # fmt: skip
         return None
 
     async def _away(self, worker: Mapping[str, Any]) -> bool:

@@ -35,6 +35,7 @@ from shared.mongo.gates import Situation, WorkflowGate, read_situation
 from shared.obs.clock import now, now_us
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
+from shared.obs.spans import taken
 
 YIELD_AFTER_US = 10_000_000
 """A task that has waited this long and that nobody else takes ends a warm run whose robot may run it."""
@@ -201,8 +202,9 @@ class Standby:
         if isinstance(count, Missed):
             return False
         GIVEN.inc(count)
-        self._hints.run_opened(run["_id"])
-        log.info("tasks_given_to_warm_run", run=run["_id"], worker=run["worker"], tasks=count, task=tasks[0]["_id"])
+        with taken({**run, "tasks": ()}, tasks[:count]):
+            self._hints.run_opened(run["_id"])
+            log.info("tasks_given_to_warm_run", run=run["_id"], worker=run["worker"], tasks=count, task=tasks[0]["_id"])
         return True
 
     async def _tasks(

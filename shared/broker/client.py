@@ -180,7 +180,7 @@ class Broker:
         expiration_ms: int | None = None,
         headers: dict[str, Any] | None = None,
     ) -> None:
-        """Publish a message in its envelope, under a child span of the current trace.
+        """Publish a message in its envelope, under the current trace.
 
         Raises: as publish, and PermanentError TOO_LARGE.
         """
@@ -196,7 +196,7 @@ class Broker:
             confirm=confirm,
             mandatory=mandatory,
             expiration_ms=expiration_ms,
-            headers={"traceparent": trace.child(trace.current()), **(headers or {})},
+            headers={"traceparent": trace.current() or trace.new_traceparent(), **(headers or {})},
         )
 
     async def consume(

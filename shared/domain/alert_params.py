@@ -86,6 +86,13 @@ class Deep(Params):
     dead: int = Field(default=1, ge=1, le=10_000_000, description="So many dead letters, or more.")
 
 
+class Flying(Params):
+    """The canary's rounds."""
+
+    rounds: int = Field(default=2, ge=1, le=20, description="So many in a row failed, or were slow.")
+    slow_s: Duration = Field(default=15.0, description="Slower than this is slow.")
+
+
 class Lagging(Params):
     """The members of the database."""
 

@@ -22,6 +22,7 @@ from shared.domain.alert_params import (
     Counted,
     Deep,
     Failing,
+    Flying,
     Held,
     Idle,
     Kept,
@@ -110,6 +111,8 @@ class RuleKind(StrEnum):
     """A service's queue is deep, or holds dead letters."""
     DATABASE_UNHEALTHY = "database_unhealthy"
     """The database does not answer, has no primary, lost a member, or one lags behind."""
+    CANARY_FAILING = "canary_failing"
+    """The canary, a task through the whole system every minute, does not come through, or slowly."""
 
 
 PARAMS: dict[RuleKind, type[Params]] = {
@@ -137,6 +140,7 @@ PARAMS: dict[RuleKind, type[Params]] = {
     RuleKind.BROKER_UNHEALTHY: Nothing,
     RuleKind.QUEUE_DEEP: Deep,
     RuleKind.DATABASE_UNHEALTHY: Lagging,
+    RuleKind.CANARY_FAILING: Flying,
 }
 """The model of `params` for each kind."""
 
@@ -144,7 +148,13 @@ EVENT_KINDS = frozenset({RuleKind.UNAUTHORISED_ATTEMPT, RuleKind.LIMIT_WARNING, 
 """Kinds that follow from events, once for each; the others are conditions, looked at again and again."""
 
 INSTALLATION_KINDS = frozenset(
-    {RuleKind.SERVICE_DOWN, RuleKind.BROKER_UNHEALTHY, RuleKind.QUEUE_DEEP, RuleKind.DATABASE_UNHEALTHY}
+    {
+        RuleKind.SERVICE_DOWN,
+        RuleKind.BROKER_UNHEALTHY,
+        RuleKind.QUEUE_DEEP,
+        RuleKind.DATABASE_UNHEALTHY,
+        RuleKind.CANARY_FAILING,
+    }
 )
 """Kinds that are about no account: an account can have no rule of its own for them."""
 
@@ -278,5 +288,6 @@ DEFAULTS: tuple[Rule, ...] = (
     _default(RuleKind.BROKER_UNHEALTHY, "The broker is not well", _C, 15.0, repeat_s=HOUR),
     _default(RuleKind.QUEUE_DEEP, "A queue is deep", _W, MINUTE),
     _default(RuleKind.DATABASE_UNHEALTHY, "The database is not well", _C, 15.0, repeat_s=HOUR),
+    _default(RuleKind.CANARY_FAILING, "The canary does not come through", _C, repeat_s=HOUR),
 )
 """Inserted once by alerts; people edit and disable them."""

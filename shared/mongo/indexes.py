@@ -314,6 +314,7 @@ COLLECTIONS = tuple(
         {index.collection for index in INDEXES}
         | {
             "accounts",
+            "canaries",
             "users",
             "steps",
             "archive_steps",

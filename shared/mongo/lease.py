@@ -22,6 +22,7 @@ from shared.mongo.guarded import Guarded, guarded_update, insert_once, is_transi
 from shared.obs.clock import monotonic_s, now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
+from shared.obs.loops import Loop
 
 BEAT_S = 0.3
 STILL_S = 8.0
@@ -219,15 +220,17 @@ class Lease:
 
     async def _work(self) -> None:
         troubled = False
-        while not self._ending:
-            try:
-                await self.acquire()
-                troubled = False
-            except (TemporaryError, PyMongoError) as error:
-                if not troubled:
-                    _log.warning("lease does not move", lease=self.name, reason=first_line(error))
-                troubled = True
-            await asyncio.sleep(self._beat_s)
+        with Loop(f"lease.{self.name.partition('/')[0]}") as loop:
+            while not self._ending:
+                loop.turn()
+                try:
+                    await self.acquire()
+                    troubled = False
+                except (TemporaryError, PyMongoError) as error:
+                    if not troubled:
+                        _log.warning("lease does not move", lease=self.name, reason=first_line(error))
+                    troubled = True
+                await asyncio.sleep(self._beat_s)
 
     async def _take_over(self, token: int, counter: int) -> Guarded:
         return await guarded_update(

@@ -66,7 +66,11 @@ def create_app(
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    async def healthz() -> dict[str, str]:
+    async def healthz() -> Any:
+        watchdog = getattr(service, "watchdog", None)
+        if watchdog is not None and (hung := watchdog.hung):
+            text = ", ".join(f"{name} (for {for_s:.0f} s)" for name, for_s in sorted(hung.items()))
+            return problem(503, ErrorCode.UNAVAILABLE, f"stands still: {text}", hung=sorted(hung))
         return {"status": "ok", "service": service.name, "instance": service.settings.instance, "version": app.version}
 
     async def readyz() -> Response:

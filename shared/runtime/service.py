@@ -30,17 +30,19 @@ from shared.errors import TemporaryError
 from shared.mongo import Mongo, first_line
 from shared.mongo.guarded import is_transient
 from shared.mongo.indexes import apply_indexes
-from shared.obs import logs
+from shared.obs import logs, tracing
 from shared.obs.log_store import LogStore
 from shared.obs.metrics import gauge
-from shared.runtime.http import create_app
+from shared.runtime.http import VERSION, create_app
 from shared.runtime.settings import EXIT_SETTINGS, ServiceSettings, load
+from shared.runtime.watchdog import Watchdog
 from shared.seal import Sealer
 
 LEAVE_S = 19.0
 STOP_S = 12.0
 HTTP_GRACE_S = 3
 PAUSE_S = 1.0
+TRACES_S = 2.0
 PING_S = 2.0
 PING_TIMEOUT_S = 3.0
 
@@ -59,6 +61,7 @@ class Service:
         self.sealer = Sealer(settings.master_key_bytes)
         self.mongo = Mongo(settings.mongo_url, settings.mongo_db, app_name=settings.instance)
         self.broker = Broker(settings.amqp_urls, instance=settings.instance, topology=self.queues())
+        self.watchdog = Watchdog(settings.watchdog_s)
         self.started = False
         self.stopping = asyncio.Event()
 
@@ -100,6 +103,11 @@ def run(service_class: type[Service], settings_class: type[S]) -> None:
     settings = load(settings_class, service_class.name)
     logs.setup(service_class.name, settings.instance, settings.log_level)
     listening = _listen(service_class.name, settings)
+    if settings.otlp_url:
+        tracing.start(
+            settings.otlp_url, share=settings.trace_share, service=service_class.name, instance=settings.instance,
+            version=VERSION, headers=settings.otlp_header_values,
+        )  # fmt: skip
     sys.exit(asyncio.run(_Process(service_class, settings).live(listening)))
 
 
@@ -139,6 +147,7 @@ class _Process:
         service = self._service = self._service_class(self._settings)
         self._log = service.log
         self._watch_signals()
+        service.watchdog.start()
         logs.log_unhandled(asyncio.get_running_loop())
         store = LogStore(service.mongo, service.name, self._settings.instance, keep_days=self._settings.log_keep_days)
         store.start()
@@ -176,6 +185,7 @@ class _Process:
         await self._until_there("work", service.start)
         service.started = True
         _ready.set(1)
+        service.watchdog.ready()
         self._log.info("service ready")
         await self._watch_database()
 
@@ -217,11 +227,12 @@ class _Process:
     ) -> None:
         """Everything down, in the opposite order; nothing here may keep the process for ever."""
         service = self._service
-        watchdog = threading.Timer(LEAVE_S, os._exit, args=(1,))
-        watchdog.daemon = True
-        watchdog.start()
+        last_resort = threading.Timer(LEAVE_S, os._exit, args=(1,))
+        last_resort.daemon = True
+        last_resort.start()
         service.stopping.set()
         _ready.set(0)
+        service.watchdog.leaving()
         self._log.info("service stops")
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
@@ -232,8 +243,10 @@ class _Process:
         await self._bounded("broker", service.broker.stop(), 4)
         self._log.info("service stopped")
         await self._bounded("logs", store.stop(), 4)
+        await self._bounded("traces", asyncio.to_thread(tracing.stop, TRACES_S), TRACES_S + 1)
         await self._bounded("database", service.mongo.close(), 2)
-        watchdog.cancel()
+        service.watchdog.stop()
+        last_resort.cancel()
 
     async def _bounded(self, what: str, leaving: Awaitable[Any], timeout_s: float) -> None:
         try:

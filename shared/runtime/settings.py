@@ -66,6 +66,15 @@ class ServiceSettings(BaseSettings):
     executor_url: str = Field(default="http://127.0.0.1:8003", description="Where the executor is.")
     delivery_url: str = Field(default="http://127.0.0.1:8004", description="Where delivery is.")
     alerts_url: str = Field(default="http://127.0.0.1:8005", description="Where alerts is.")
+    otlp_url: str = Field(default="", description="Where traces go: http://host:4318 of a collector; empty: nowhere.")
+    otlp_headers: SecretStr = Field(default=SecretStr(""), description="name=value,... sent with traces: a token.")
+    trace_share: float = Field(default=1.0, ge=0, le=1, description="Share of the traces that are recorded, 0 to 1.")
+    canary_s: float = Field(
+        default=0.0, ge=0, le=86_400, description="A canary goes through the whole system so often, seconds; 0: none."
+    )
+    watchdog_s: float = Field(
+        default=120.0, ge=0, le=86_400, description="Seconds after which a loop that stands still is hung; 0: never."
+    )
     home: Path = Field(default=Path(".regente"), description="Folder of the installation's own data.")
 
     @property
@@ -87,6 +96,22 @@ class ServiceSettings(BaseSettings):
         """Derive the management API's address from the broker's where it isn't given."""
         if not self.amqp_admin_url:
             object.__setattr__(self, "amqp_admin_url", ",".join(_admin_url(url) for url in self.amqp_urls))
+
+    @property
+    def otlp_header_values(self) -> dict[str, str]:
+        """Headers of what is sent to the collector of traces, by name."""
+        return _pairs(self.otlp_headers.get_secret_value())
+
+    @field_validator("otlp_url")
+    @classmethod
+    def _otlp(cls, value: str) -> str:
+        return _urls(value, ("http", "https")) if value else value
+
+    @field_validator("otlp_headers")
+    @classmethod
+    def _otlp_headers(cls, value: SecretStr) -> SecretStr:
+        _pairs(value.get_secret_value())
+        return value
 
     @field_validator("amqp_url")
     @classmethod
@@ -204,6 +229,14 @@ def _lines(settings_class: type[BaseSettings], error: ValidationError) -> list[s
         hint = f" ({field.description})" if field is not None and field.description else ""
         lines.append(f"{PREFIX}{name.upper()}: {what}{hint}")
     return lines
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`name=value` by commas."""
+    pairs = [each.partition("=") for each in text.split(",") if each.strip()]
+    if any(not sign or not name.strip() for name, sign, _ in pairs):
+        raise ValueError("it must look like name=value,name=value")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _urls(value: str, schemes: tuple[str, ...]) -> str:

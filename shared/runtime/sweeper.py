@@ -15,9 +15,12 @@ from shared.errors import TemporaryError
 from shared.mongo import first_line
 from shared.mongo.guarded import is_transient
 from shared.obs.clock import monotonic_s
+from shared.obs.loops import Loop
 from shared.obs.metrics import counter, gauge, histogram
 
 JITTER = 0.1
+LONG_TURN_S = 3600.0
+"""For sweeps that may have a great deal to do at once."""
 STOP_GRACE_S = 5.0
 
 _last = gauge("sweeper_last_success_timestamp_seconds", "When a sweeper last ended well.", ["sweeper"])
@@ -28,14 +31,24 @@ _failures = counter("sweeper_failures_total", "Sweeps that failed.", ["sweeper"]
 class Sweeper:
     """Calls `fn` every interval_s seconds (give or take a tenth), never twice at once, whatever it raises.
 
-    name: for logs and metrics. log: the service's logger.
+    name: for logs and metrics. log: the service's logger. turn_s_max: how long a sweep may take, seconds, before the
+    watchdog takes it for hung; none: as its setting says.
     """
 
-    def __init__(self, name: str, interval_s: float, fn: Callable[[], Awaitable[Any]], log: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        interval_s: float,
+        fn: Callable[[], Awaitable[Any]],
+        log: Any,
+        *,
+        turn_s_max: float | None = None,
+    ) -> None:
         self.name = name
         self._interval_s = interval_s
         self._fn = fn
         self._log = log
+        self._loop = Loop(name, turn_s_max=turn_s_max)
         self._kicked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -70,13 +83,16 @@ class Sweeper:
         self._task = None
 
     async def _work(self) -> None:
-        while not self._ending:
-            pause = self._interval_s * random.uniform(1 - JITTER, 1 + JITTER)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._kicked.wait(), pause)
-            self._kicked.clear()
-            if not self._ending:
-                await self._sweep()
+        with self._loop:
+            while not self._ending:
+                pause = self._interval_s * random.uniform(1 - JITTER, 1 + JITTER)
+                self._loop.turn(pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._kicked.wait(), pause)
+                self._kicked.clear()
+                if not self._ending:
+                    self._loop.turn()
+                    await self._sweep()
 
     async def _sweep(self) -> None:
         started = monotonic_s()

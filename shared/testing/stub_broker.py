@@ -334,7 +334,7 @@ class StubBroker:
             confirm=confirm,
             mandatory=mandatory,
             expiration_ms=expiration_ms,
-            headers={"traceparent": trace.child(trace.current()), **(headers or {})},
+            headers={"traceparent": trace.current() or trace.new_traceparent(), **(headers or {})},
         )
 
     async def consume(

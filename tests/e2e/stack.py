@@ -34,6 +34,7 @@ from deploy.local.launcher import Launcher
 from deploy.local.processes import kill_group
 from deploy.local.settings import PORTS, StackSettings, free_ports
 from deploy.local.supervisor import Kept, State
+from tests.otlp_receiver import receiving
 
 EVENTS = ["succeeded", "failed", "held", "cancelled", "expired"]
 FINAL = {"succeeded", "failed", "cancelled", "expired"}
@@ -56,6 +57,8 @@ class Stack:
     def start(self) -> None:
         """Start everything, as an operator would set it up."""
         os.environ["REGENTE_DELIVERY_SCHEDULE_S"] = "0.2,0.5,1,1,1,2,2,2"
+        self.traces = self._clients.enter_context(receiving())
+        os.environ["REGENTE_OTLP_URL"] = self.traces.url
         self.launcher.prepare({})
         self.launcher.start()
         first = self.launcher.service("executor")
@@ -73,8 +76,9 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything."""
-        self._clients.close()
         self.launcher.stop()
+        self._clients.close()
+        os.environ.pop("REGENTE_OTLP_URL", None)
 
     def _connect(self) -> None:
         self.demo = DemoSettings(home=self.home, portal_port=int(self._demo_env["REGENTE_PORTAL_PORT"]))

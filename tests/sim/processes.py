@@ -59,8 +59,10 @@ class SimSweeper(Sweeper):
     world: World
     left_out: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, interval_s: float, fn: Callable[[], Any], log: Any) -> None:
-        super().__init__(name, SWEEPS.get(name, interval_s) or interval_s, fn, log)
+    def __init__(
+        self, name: str, interval_s: float, fn: Callable[[], Any], log: Any, *, turn_s_max: float | None = None
+    ) -> None:
+        super().__init__(name, SWEEPS.get(name, interval_s) or interval_s, fn, log, turn_s_max=turn_s_max)
 
     async def start(self) -> None:
         """As Sweeper.start, unless it is left out."""

@@ -11,10 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.alerts.core.findings import Finding, Observation, Observed, covers
-from shared.domain.alert_params import Counted, Deep, Failing, Held, Idle, Lagging, Params, Still, Within
+from shared.domain.alert_params import Counted, Deep, Failing, Flying, Held, Idle, Lagging, Params, Still, Within
 from shared.domain.alert_rules import Rule, RuleKind
+from shared.domain.canary import is_counted
 
 TASKS_NAMED = 5
+SILENT_ROUNDS = 5
+"""The canary that was not sent for so many rounds is missed."""
 Verdict = tuple[datetime, str, dict[str, Any]] | None
 """From when on it is wrong, what one says, and further facts; none: it is well."""
 
@@ -29,10 +32,10 @@ def judge(rules: Mapping[str, Rule], observed: Mapping[RuleKind, Observed], now:
 
 
 def judge_rule(rule: Rule, rules: Mapping[str, Rule], items: Iterable[Observation], now: datetime) -> Iterable[Finding]:
-    """What one rule finds in the observations of its kind."""
+    """What one rule finds in the observations of its kind. Of the canary's account only its own rule tells."""
     settings = rule.settings
     for one in items:
-        if covers(rule, rules, one.account, one.scope):
+        if is_counted(one.account) and covers(rule, rules, one.account, one.scope):
             verdict = _verdict(rule.kind, settings, one, now)
             if verdict is not None:
                 since, text, facts = verdict
@@ -134,6 +137,25 @@ def _lagging(settings: Params, one: Observation, now: datetime) -> Verdict:
     return (one.since or now, f"{one.text}: {'; '.join(said)}", {"troubles": said}) if said else None
 
 
+def _flying(settings: Params, one: Observation, now: datetime) -> Verdict:
+    """measures.rounds: [{at, seconds (none: it failed), reason}], the newest first; at: when the newest one ended;
+    every_s, timeout_s: when the next one must have ended."""
+    assert isinstance(settings, Flying)
+    silent_s = SILENT_ROUNDS * one.measures["every_s"] + one.measures["timeout_s"]
+    if (now - one.measures["at"]).total_seconds() > silent_s:
+        since = one.measures["at"] + timedelta(seconds=silent_s)
+        return since, f"{one.text} has not been sent since {moment(one.measures['at'])}", {}
+    newest = one.measures["rounds"][: settings.rounds]
+    wrong = [each for each in newest if each["seconds"] is None or each["seconds"] > settings.slow_s]
+    if len(wrong) < settings.rounds:
+        return None
+    lost = next((each for each in newest if each["seconds"] is None), None)
+    facts = {"task": newest[0].get("task"), "seconds": newest[0]["seconds"]}
+    if lost is None:
+        return newest[-1]["at"], f"{one.text} takes {newest[0]['seconds']:.1f} s", facts
+    return newest[-1]["at"], f"{one.text} does not come through: {lost['reason']}", facts
+
+
 _SPECIAL: Mapping[RuleKind, Callable[[Any, Observation, datetime], Verdict]] = {
     RuleKind.WORKFLOW_IDLE: _idle,
     RuleKind.DEADLINE_DANGER: _danger,
@@ -142,6 +164,7 @@ _SPECIAL: Mapping[RuleKind, Callable[[Any, Observation, datetime], Verdict]] = {
     RuleKind.WORKFLOW_HELD: _held,
     RuleKind.QUEUE_DEEP: _deep,
     RuleKind.DATABASE_UNHEALTHY: _lagging,
+    RuleKind.CANARY_FAILING: _flying,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.alerts.evaluation import Read
+from services.alerts.reads.canary import CanaryReads
 from services.alerts.reads.fleet import FleetReads
 from services.alerts.reads.partners import PartnerReads
 from services.alerts.reads.work import WorkReads
@@ -31,4 +32,5 @@ def database_reads(mongo: Mongo) -> dict[RuleKind, Read]:
         RuleKind.ENDPOINT_DOWN: partners.endpoint_down,
         RuleKind.ENDPOINT_DISABLED: partners.endpoint_disabled,
         RuleKind.POLLER_FAILING: partners.poller_failing,
+        RuleKind.CANARY_FAILING: CanaryReads(mongo).canary_failing,
     }

@@ -7,7 +7,7 @@ reader of `tasks`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -32,8 +32,13 @@ class Push:
     at_us: int
     """The same moment in microseconds since the epoch: the rank of the first task."""
     traceparent: str
+    """Of the push's own span."""
     source: str | None = None
     """What made the tasks, such as acme/orders (a source, a timer) or acme/hand; none: a partner's push."""
+    given: str | None = None
+    """The traceparent that the partner asked to continue; none: the push begins a trace."""
+    own_trace: Callable[[str], str] | None = None
+    """The traceparent that a task's own trace begins with, by its id; none: all tasks share the push's trace."""
 
     @cached_property
     def list_keys(self) -> dict[int | None, str]:
@@ -93,6 +98,8 @@ def _task_document(common: Mapping[str, Any], push: Push, item: Item, id: str) -
         "group": item.group,
         "priority": item.priority,
     }
+    if push.own_trace is not None and item.index > 0:
+        document["traceparent"] = push.own_trace(id)
     if item.files:
         document["files"] = list(item.files)
     # The indexes of delayed tasks and deadlines hold only those that have the field.

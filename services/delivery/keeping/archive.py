@@ -16,6 +16,7 @@ from services.delivery.core.retention import ENDED, RUN_ENDED, TASK_ENDED, obsta
 from services.delivery.feed import Feed
 from services.delivery.keeping.evidence import EvidenceKeeping
 from services.delivery.keeping.marking import mark
+from shared.domain.canary import is_counted
 from shared.domain.legal_hold import covered, of_task
 from shared.mongo import Mongo
 from shared.mongo.files import Files
@@ -87,7 +88,7 @@ class Archive:
 
     async def _move_tasks(self, account: str, tasks: Sequence[dict[str, Any]]) -> None:
         ids = [task["_id"] for task in tasks]
-        await bury(self._mongo, [task for task in tasks if not task.get("once")], at=now())
+        await bury(self._mongo, [task for task in tasks if not task.get("once") and is_counted(account)], at=now())
         await self._copy("deliveries", {"task": {"$in": ids}, "state": {"$in": list(ENDED)}})
         await self._copy("results", {"task": {"$in": ids}})
         await self._copy("decisions", {"task": {"$in": ids}})

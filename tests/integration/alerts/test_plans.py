@@ -11,7 +11,7 @@ from tests.integration.scheduler.test_plans import _profiled
 
 BESIDE = 1500
 KEYS_MAX = 500
-ALL_OF_FEW = {"rules", "workflows"}
+ALL_OF_FEW = {"rules", "workflows", "canaries"}
 """Read whole: as many as people made, with a limit."""
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 
 from shared.runtime.service import Service, run
 from shared.runtime.settings import ServiceSettings
+from shared.runtime.sweeper import Sweeper
 
 
 class Sample(Service):
@@ -14,8 +17,20 @@ class Sample(Service):
     name = "sample"
 
     async def start(self) -> None:
-        """Say so."""
+        """Say so; where a test wants it, with loops that hang once the file named is there."""
         self.log.info("sample works")
+        waits, blocks = os.environ.get("SAMPLE_WAITS", ""), os.environ.get("SAMPLE_BLOCKS", "")
+
+        async def wait_for_ever() -> None:
+            while os.path.exists(waits):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+        async def block_everything() -> None:
+            while os.path.exists(blocks):
+                time.sleep(0.05)  # noqa: ASYNC251
+
+        for name, fn in (("sample.waits", wait_for_ever), ("sample.blocks", block_everything)):
+            await Sweeper(name, 0.1, fn, self.log).start()
 
     async def stop(self) -> None:
         """Finish what is in hand."""

@@ -94,3 +94,30 @@ def test_process_ends_with_code_2_and_without_a_traceback() -> None:
         "REGENTE_MASTER_KEY",
         "REGENTE_HTTP_PORT",
     }
+
+
+def test_where_traces_go_and_what_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = read(ServiceSettings, "collector")
+    assert (off.otlp_url, off.otlp_header_values, off.trace_share) == ("", {}, 1.0)
+    monkeypatch.setenv("REGENTE_OTLP_URL", "http://collector:4318")
+    monkeypatch.setenv("REGENTE_OTLP_HEADERS", "authorization=Bearer a=b, x-scope = acme")
+    settings = read(ServiceSettings, "collector")
+    assert settings.otlp_header_values == {"authorization": "Bearer a=b", "x-scope": "acme"}
+    assert "Bearer" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTLP_URL", "collector:4318"),
+        ("OTLP_HEADERS", "Bearer planted"),
+        ("TRACE_SHARE", "1.5"),
+        ("WATCHDOG_S", "-1"),
+        ("CANARY_S", "soon"),
+    ],
+)
+def test_wrong_ones_are_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"REGENTE_{name}", value)
+    with pytest.raises(SettingsUnusable, match=f"REGENTE_{name}") as caught:
+        read(ServiceSettings, "collector")
+    assert "planted" not in str(caught.value)

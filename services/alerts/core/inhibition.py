@@ -21,7 +21,7 @@ _K = RuleKind
 _WORK = frozenset(
     {
         _K.WORKFLOW_IDLE, _K.TASK_WAITING, _K.TASK_RUNNING, _K.DEADLINE_DANGER, _K.RUN_STUCK, _K.ROBOT_LOST,
-        _K.ROBOT_FROZEN, _K.QUEUE_DEEP, _K.ENDPOINT_DOWN, _K.POLLER_FAILING, _K.DELIVERY_DEAD,
+        _K.ROBOT_FROZEN, _K.QUEUE_DEEP, _K.ENDPOINT_DOWN, _K.POLLER_FAILING, _K.DELIVERY_DEAD, _K.CANARY_FAILING,
     }
 )  # fmt: skip
 SERVERS: Mapping[RuleKind, frozenset[RuleKind]] = {
@@ -30,10 +30,14 @@ SERVERS: Mapping[RuleKind, frozenset[RuleKind]] = {
 }
 """What follows from a server that is not well."""
 SERVICES: Mapping[str, frozenset[RuleKind]] = {
-    "collector": frozenset({_K.WORKFLOW_IDLE, _K.POLLER_FAILING, _K.QUEUE_DEEP}),
-    "scheduler": frozenset({_K.TASK_WAITING, _K.DEADLINE_DANGER, _K.ROBOT_LOST, _K.ROBOT_FROZEN, _K.QUEUE_DEEP}),
-    "executor": frozenset({_K.TASK_WAITING, _K.TASK_RUNNING, _K.DEADLINE_DANGER, _K.RUN_STUCK, _K.QUEUE_DEEP}),
-    "delivery": frozenset({_K.QUEUE_DEEP}),
+    "collector": frozenset({_K.WORKFLOW_IDLE, _K.POLLER_FAILING, _K.QUEUE_DEEP, _K.CANARY_FAILING}),
+    "scheduler": frozenset(
+        {_K.TASK_WAITING, _K.DEADLINE_DANGER, _K.ROBOT_LOST, _K.ROBOT_FROZEN, _K.QUEUE_DEEP, _K.CANARY_FAILING}
+    ),
+    "executor": frozenset(
+        {_K.TASK_WAITING, _K.TASK_RUNNING, _K.DEADLINE_DANGER, _K.RUN_STUCK, _K.QUEUE_DEEP, _K.CANARY_FAILING}
+    ),
+    "delivery": frozenset({_K.QUEUE_DEEP, _K.CANARY_FAILING}),
 }
 """What follows from a service that does not answer at all; one instance of several is no such thing."""
 ROBOTS: Mapping[RuleKind, frozenset[RuleKind]] = {

@@ -60,7 +60,7 @@ def scene(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
         made: dict[str, Instance] = {}
         for name in SERVICES:
             if name != "executor":
-                entered = running(name, on, folder, **env, REGENTE_HTTP_PORT=str(ports[name]))
+                entered = running(name, on, folder, port=ports[name], **env)
                 made[name] = stack.enter_context(entered)
         yield Scene(on, folder, env, ports, made["alerts"])
 

@@ -131,9 +131,11 @@ def ground(amqp: str, amqp_admin: str, mongo: str) -> Iterator[Ground]:
 
 
 @contextmanager
-def running(name: str, on: Ground, folder: Path, instance: str = "", **env: str) -> Iterator[Instance]:
-    """A process of a service, ready for requests; stopped with SIGTERM at the end."""
-    started = launch(name, on, folder, instance, **env)
+def running(
+    name: str, on: Ground, folder: Path, instance: str = "", *, port: int = 0, **env: str
+) -> Iterator[Instance]:
+    """A process of a service, ready for requests; stopped with SIGTERM at the end. port: none: a free one."""
+    started = launch(name, on, folder, instance, port=port, **env)
     try:
         wait_ready(started)
         yield started

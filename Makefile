@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts run up down test soak sim bench lint format docs requirements
+.PHONY: help setup parts run up cluster down test soak chaos sim bench lint format docs requirements
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ run: setup ## start everything with two demo robots, let the demo's tasks flow, 
 
 up: setup ## start the stack in the background, without the demo
 	@$(PY) -m deploy.local up
+
+cluster: setup ## as up, with three nodes of RabbitMQ, three members of MongoDB and two of each service
+	@$(PY) -m deploy.local cluster
 
 down: setup ## stop the stack that runs in the background
 	@$(PY) -m deploy.local down
@@ -43,6 +46,9 @@ else
 	cat "$$said"; \
 	exit $$failed
 endif
+
+chaos: parts ## a cluster, tasks, and every node and instance killed and frozen once (ONLY='freeze broker' for some)
+	@$(PY) -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(WRITE),--write $(WRITE))
 
 # Long tests read REGENTE_SOAK for their size; a folder of them is added to SOAK.
 SOAK := tests/fleet tests/partners/test_kills.py tests/sim/test_traces.py

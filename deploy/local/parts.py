@@ -50,6 +50,8 @@ LIBRARIES = (
     ("libatomic1",),
     ("libtinfo6",),
     ("libstdc++6",),
+    ("liblua5.3-0", "liblua5.4-0"),
+    ("libopentracing-c-wrapper0t64", "libopentracing-c-wrapper0"),
 )
 """What servers and Playwright's driver link to and a small machine may lack; the names differ on Ubuntu."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -122,18 +124,39 @@ def prometheus(home: Path) -> Path:
         return Path(found).parent
     root = home / "parts" / "prometheus"
     if not (root / "usr/bin/promtool").exists():
-        if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            raise StackError("no promtool on this machine, and no apt-get to fetch it; install prometheus")
-        with step("fetching Prometheus (Debian's package, unpacked here, not installed)"):
-            cache = _fresh(root.parent / "prometheus.debs")
-            _download(["prometheus"], cache)
-            unpacked = _fresh(root.parent / "prometheus.new")
-            for package in sorted(cache.glob("*.deb")):
-                _run(["dpkg", "-x", str(package), str(unpacked)], f"dpkg -x {package.name}")
-            shutil.rmtree(cache)
-            shutil.rmtree(root, ignore_errors=True)
-            unpacked.rename(root)
+        _unpack("prometheus", root, "Prometheus")
     return root / "usr/bin"
+
+
+def _unpack(package: str, root: Path, title: str) -> None:
+    """Unpack one of Debian's packages into its folder."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise StackError(f"no {package} on this machine, and no apt-get to fetch it; install {package}")
+    with step(f"fetching {title} (Debian's package, unpacked here, not installed)"):
+        cache = _fresh(root.parent / f"{package}.debs")
+        _download([package], cache)
+        unpacked = _fresh(root.parent / f"{package}.new")
+        for found in sorted(cache.glob("*.deb")):
+            _run(["dpkg", "-x", str(found), str(unpacked)], f"dpkg -x {found.name}")
+        shutil.rmtree(cache)
+        shutil.rmtree(root, ignore_errors=True)
+        unpacked.rename(root)
+
+
+def haproxy(home: Path) -> tuple[Path, dict[str, str]]:
+    """The reverse proxy before a cluster's services, and the environment it needs; fetched when the machine has none.
+
+    Raises: StackError.
+    """
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found:
+        return Path(found), {}
+    root = home / "parts" / "haproxy"
+    program = root / "usr/sbin/haproxy"
+    if not program.exists():
+        _unpack("haproxy", root, "HAProxy")
+    _fetch_libraries(home, [program])
+    return program, libraries(home)
 
 
 def browser(home: Path) -> str:

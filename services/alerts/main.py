@@ -21,13 +21,12 @@ from services.alerts.store import AlertStore
 from shared.broker.admin import BrokerAdmin
 from shared.contracts.topology import ALERTS_HANDOFFS
 from shared.domain.alert_rules import RuleKind
-from shared.mongo.lease import Lease
+from shared.mongo.leading import EVALUATION, Leading
 from shared.obs.clock import monotonic_s, now
 from shared.runtime.service import Service, run
 from shared.runtime.sweeper import Sweeper
 
 PREFETCH = 16
-LEADER = "evaluation/leader"
 
 
 class AlertsService(Service):
@@ -40,10 +39,10 @@ class AlertsService(Service):
         super().__init__(settings)
         self.store = AlertStore(self.mongo, keep_days=settings.alerts_keep_days)
         self.health = self._health(settings)
-        self._leader = Lease(self.mongo, LEADER, settings.instance)
+        self._leader = Leading(self.mongo, EVALUATION, settings.instance)
         self._evaluated_at_s = monotonic_s()
         self.notify = Notify(
-            self.mongo, self.sealer, settings, self.store, leads=lambda: self._leader.held,
+            self.mongo, self.sealer, settings, self.store, leads=lambda: self._leader.leads,
             evaluated_s_ago=lambda: monotonic_s() - self._evaluated_at_s, evaluate_s=settings.alerts_evaluate_s,
             keep_days=settings.alerts_keep_days,
         )  # fmt: skip
@@ -71,7 +70,7 @@ class AlertsService(Service):
         seldom = {RuleKind.DEADLINE_DANGER: settings.alerts_forecast_s}
         self.evaluation = Evaluation(self.store, reads, changed=self.changed, seldom=seldom)
         self._consumer = await self.broker.consume(ALERTS_HANDOFFS, handlers.on_message, prefetch=PREFETCH)
-        self._figures = Figures(self.mongo, lambda: self._leader.held)
+        self._figures = Figures(self.mongo, lambda: self._leader.leads)
         self._sweepers = [
             Sweeper("alerts.events", settings.sweep_s, handlers.sweep_events, self.log),
             Sweeper("alerts.commands", settings.sweep_s, handlers.sweep_commands, self.log),
@@ -89,7 +88,7 @@ class AlertsService(Service):
         settings = self.settings
         canary = Canary(
             self.mongo, self.sealer, collector=settings.collector_url, delivery=settings.delivery_url,
-            every_s=settings.canary_s, timeout_s=settings.canary_timeout_s, leads=lambda: self._leader.held,
+            every_s=settings.canary_s, timeout_s=settings.canary_timeout_s, leads=lambda: self._leader.leads,
         )  # fmt: skip
         if not settings.canary_s:
             await canary.forget()
@@ -100,7 +99,7 @@ class AlertsService(Service):
         )
 
     async def _evaluate(self) -> None:
-        if self._leader.held:
+        if self._leader.leads:
             await self.evaluation.run()
             self._evaluated_at_s = monotonic_s()
 

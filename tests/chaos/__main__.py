@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="only faults whose name has this in it, such as 'freeze broker'")
     parser.add_argument("--write", type=Path, help="put the table into this page, between its marks")
     given = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
     home = Path(tempfile.mkdtemp(prefix="regente-chaos-"))
     kept = False
     try:

@@ -35,6 +35,9 @@ STOP_S = 20.0
 TEND_S = 0.1
 BOOTSTRAP_S = 60.0
 CLUSTER_READY_S = 120.0
+HUNG_S = 10.0
+"""A broker's node that hangs for so long is started anew: by itself it would be out for more than a minute after it
+went on, and with it the robots whose queues it keeps."""
 PROCESSES_FILE = Path("run") / "processes.json"
 PID_FILE = Path("run") / "pid"
 SERVER_PORTS = {"epmd": "broker_epmd", "broker": "broker", "database": "database"}
@@ -136,6 +139,7 @@ class Launcher:
                         launch=functools.partial(member.launch, name),
                         answers=functools.partial(member.is_ready, name),
                         stop_s=SERVERS_STOP_S,
+                        hung_s=HUNG_S if name == "broker" else None,
                     )
                 )
         self.supervisor.wait_ready(lambda: self.stopping, CLUSTER_READY_S)

@@ -61,6 +61,7 @@ class Flow:
 
     def __post_init__(self) -> None:
         self._ending = threading.Event()
+        self.robot_next = threading.Event()
         self._thread = threading.Thread(target=self._push, daemon=True)
         self._open: dict[str, Pushed] = {}
         self._http = httpx.Client(base_url=self.stack.admin.collector_url, timeout=10, trust_env=False)
@@ -93,7 +94,8 @@ class Flow:
     def _push(self) -> None:
         due = time.monotonic()
         while not self._ending.is_set():
-            robot = len(self.pushed) % ROBOT_EVERY == ROBOT_EVERY - 1
+            robot = len(self.pushed) % ROBOT_EVERY == ROBOT_EVERY - 1 or self.robot_next.is_set()
+            self.robot_next.clear()
             body = self._task(robot)
             one = Pushed(body["tasks"][0]["reference"], time.monotonic(), robot)
             self._open[one.reference] = one

@@ -63,6 +63,7 @@ class Storm:
 
     def _quiet(self) -> Measured:
         at_s = time.monotonic()
+        self.flow.robot_next.set()
         self._wait(3)
         return self._measured(NOTHING, at_s, None, 0.0, 20.0)
 
@@ -70,6 +71,7 @@ class Storm:
         kept = self.stack.kept(fault.name)
         led = self._led(fault.name)
         launches, at_s = kept.launches, time.monotonic()
+        self.flow.robot_next.set()  # so that each fault hits one
         group = inject(fault, kept)
         leader_s: float | None = None
         try:

@@ -14,8 +14,8 @@ from tests.e2e.stack import Stack
 from tests.e2e.test_faults import tasks
 
 EVERY_S = 0.5
-ROBOT_EVERY = 16
-"""One of so many tasks is for a robot."""
+ROBOT_EVERY = 50
+"""One of so many tasks is for a robot, and one at each fault."""
 RETRY_S = 0.3
 WORKFLOW = """
 name: chaos

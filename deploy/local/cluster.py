@@ -10,11 +10,14 @@ https://www.mongodb.com/docs/manual/reference/replica-configuration/, https://do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from deploy.local.console_lines import StackError
 from deploy.local.servers import USER, Membership, Servers
 from deploy.local.settings import MEMBERS, SERVERS
+from shared.runtime.certificates import BadCertificates, make
 
 
 class ClusterServers:
@@ -31,8 +34,14 @@ class ClusterServers:
             for n in range(1, MEMBERS + 1)
         )
         secrets = home / "secrets"
+        self.certificates = certificates(home)
         self.members = [
-            Servers(home, home / "cluster" / str(n), peer, Membership(peers, secrets, first=n == 1))
+            Servers(
+                home,
+                home / "cluster" / str(n),
+                peer,
+                Membership(peers, secrets, first=n == 1, certificates=self.certificates),
+            )
             for n, peer in enumerate(peers, 1)
         ]
 
@@ -51,7 +60,8 @@ class ClusterServers:
         """Where services connect to the database: every member."""
         hosts = ",".join(f"127.0.0.1:{member.ports['database']}" for member in self.members)
         password = quote(self.members[0].mongo_password)
-        return f"mongodb://{USER}:{password}@{hosts}/?replicaSet=rs&authSource=admin"
+        trusted = f"&tls=true&tlsCAFile={quote(str(self.certificates / 'ca.pem'), safe='')}"
+        return f"mongodb://{USER}:{password}@{hosts}/?replicaSet=rs&authSource=admin{trusted}"
 
     def stop(self) -> None:
         """Stop whatever of them still runs."""
@@ -59,10 +69,24 @@ class ClusterServers:
             member.stop()
 
 
-def proxy_config(fronts: Mapping[str, int], instances: Mapping[str, Sequence[int]]) -> str:
+def certificates(home: Path) -> Path:
+    """An authority, and a certificate for whatever listens on this machine; made where they are missing.
+
+    Raises: StackError.
+    """
+    folder = home / "certs"
+    try:
+        make(folder, {"server": ["localhost", "127.0.0.1"]}, datetime.now(UTC))
+    except (BadCertificates, OSError) as error:
+        raise StackError(f"certificates can't be made in {folder}: {error}") from error
+    return folder
+
+
+def proxy_config(fronts: Mapping[str, int], instances: Mapping[str, Sequence[int]], certificates: Path) -> str:
     """HAProxy's configuration: each service's own port leads to those of its instances that are ready.
 
-    fronts: port by service. instances: ports of its instances by service. A request is sent to another instance only
+    fronts: port by service. instances: ports of its instances by service. certificates: folder as certificates() makes
+    it; both sides of the proxy are TLS. A request is sent to another instance only
     when it reached none: what was sent may have been done.
     """
     lines = [
@@ -83,9 +107,12 @@ def proxy_config(fronts: Mapping[str, int], instances: Mapping[str, Sequence[int
         "  timeout server 75s",
         "  timeout tunnel 1h",
         "  timeout check 2s",
-        "  default-server inter 1s fall 2 rise 1",
+        f"  default-server inter 1s fall 2 rise 1 ssl verify required ca-file {certificates / 'ca.pem'}",
     ]
     for name, port in fronts.items():
-        lines += [f"listen {name}", f"  bind 127.0.0.1:{port}"]
-        lines += [f"  server {name}-{n} 127.0.0.1:{own} check" for n, own in enumerate(instances[name], 1)]
+        lines += [f"listen {name}", f"  bind 127.0.0.1:{port} ssl crt {certificates / 'server.both.pem'}"]
+        lines += [
+            f"  server {name}-{n} 127.0.0.1:{own} check verifyhost localhost"
+            for n, own in enumerate(instances[name], 1)
+        ]
     return "\n".join([*lines, ""])

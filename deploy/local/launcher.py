@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.local import parts
-from deploy.local.cluster import ClusterServers, proxy_config
+from deploy.local.cluster import ClusterServers, certificates, proxy_config
 from deploy.local.console_lines import StackError, say, step
 from deploy.local.guardian import reap_orphans
 from deploy.local.processes import Process, kill_marked, start
@@ -154,9 +154,20 @@ class Launcher:
                 instance = f"{name}-{n}"
                 env = {"REGENTE_HTTP_PORT": str(ports[instance]), "REGENTE_INSTANCE": instance}
                 env["REGENTE_PROXIES"] = "127.0.0.1/32"
+                env |= self._tls()
                 argv = [sys.executable, "-m", f"services.{name}"]
-                found.append(Process(instance, name, argv, env, ports[instance], "/readyz"))
+                found.append(
+                    Process(instance, name, argv, env, ports[instance], f"https://127.0.0.1:{ports[instance]}/readyz")
+                )
         return found
+
+    def _tls(self) -> dict[str, str]:
+        """What the services of a cluster are given besides."""
+        folder = certificates(self.home)
+        return {
+            "REGENTE_HTTP_TLS_CERT": str(folder / "server.pem"),
+            "REGENTE_HTTP_TLS_KEY": str(folder / "server.key"),
+        }
 
     def proxy(self, ports: Mapping[str, int]) -> Process:
         """What leads the services' own ports to their instances."""
@@ -164,9 +175,11 @@ class Launcher:
         config = self.home / "run" / "haproxy.cfg"
         fronts = {name: self.settings.ports[name] for name in SERVICES}
         own = {name: [ports[f"{name}-{n}"] for n in range(1, INSTANCES + 1)] for name in SERVICES}
-        config.write_text(proxy_config(fronts, own))
+        config.write_text(proxy_config(fronts, own, certificates(self.home)))
         port = self.settings.ports["collector"]
-        return Process("proxy", "proxy", [str(program), "-db", "-f", str(config)], env, port, "/readyz")
+        return Process(
+            "proxy", "proxy", [str(program), "-db", "-f", str(config)], env, port, f"https://127.0.0.1:{port}/readyz"
+        )
 
     def add(self, processes: Sequence[Process]) -> None:
         """Start processes, keep them running from now on, and wait until all are ready.
@@ -187,7 +200,10 @@ class Launcher:
 
     def environment(self) -> dict[str, str]:
         """What every process of the stack finds in its environment."""
-        urls = {f"REGENTE_{name.upper()}_URL": f"http://127.0.0.1:{self.settings.ports[name]}" for name in SERVICES}
+        scheme = "https" if self.settings.cluster is not None else "http"
+        urls = {f"REGENTE_{name.upper()}_URL": f"{scheme}://127.0.0.1:{self.settings.ports[name]}" for name in SERVICES}
+        if self.settings.cluster is not None:
+            urls["REGENTE_CA_FILE"] = str(certificates(self.home) / "ca.pem")
         if self.servers is not None:
             urls |= {"REGENTE_AMQP_URL": self.servers.amqp_url, "REGENTE_AMQP_ADMIN_URL": self.servers.amqp_admin_url}
             urls |= {"REGENTE_MONGO_URL": self.servers.mongo_url}

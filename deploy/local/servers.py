@@ -10,18 +10,21 @@ https://www.mongodb.com/docs/manual/reference/program/mongod/ (localhost excepti
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
@@ -54,6 +57,8 @@ class Membership:
     secrets: Path
     """Folder of what all members share: passwords, the database's key file, Erlang's cookie."""
     first: bool
+    certificates: Path | None = None
+    """Folder with ca.pem and server.pem, .key, .both.pem: all connections are TLS; none: none is."""
 
 
 class Servers:
@@ -77,14 +82,21 @@ class Servers:
         self.mongo_password = secret(self._secrets / "mongo_password")
 
     @property
+    def certificates(self) -> Path | None:
+        """Folder of the certificates, where connections are TLS."""
+        return self.membership.certificates if self.membership else None
+
+    @property
     def amqp_url(self) -> str:
         """Where services connect to the broker."""
-        return f"amqp://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker']}/{VHOST}"
+        scheme = "amqps" if self.certificates else "amqp"
+        return f"{scheme}://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker']}/{VHOST}"
 
     @property
     def amqp_admin_url(self) -> str:
         """The broker's management API."""
-        return f"http://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker_admin']}"
+        scheme = "https" if self.certificates else "http"
+        return f"{scheme}://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker_admin']}"
 
     @property
     def mongo_url(self) -> str:
@@ -173,10 +185,12 @@ class Servers:
                 with self._client() as client:
                     return str(client.admin.command("buildInfo")["version"])
             if name == "broker":
-                request = urllib.request.Request(f"http://127.0.0.1:{self.ports['broker_admin']}/api/overview")
+                scheme = "https" if self.certificates else "http"
+                url = f"{scheme}://127.0.0.1:{self.ports['broker_admin']}/api/overview"
+                request = urllib.request.Request(url)
                 user = base64.b64encode(f"{USER}:{self.amqp_password}".encode()).decode()
                 request.add_header("Authorization", f"Basic {user}")
-                with urllib.request.urlopen(request, timeout=3) as answer:
+                with urllib.request.urlopen(request, timeout=3, context=self._trust()) as answer:
                     return str(json.load(answer)["rabbitmq_version"])
         except (OSError, PyMongoError, ValueError, KeyError):
             return ""
@@ -234,11 +248,9 @@ class Servers:
     def _broker_conf(self, data: Path) -> str:
         return "\n".join(
             [
-                f"listeners.tcp.1 = 127.0.0.1:{self.ports['broker']}",
+                *self._listeners(),
                 "prometheus.tcp.ip = 127.0.0.1",
                 f"prometheus.tcp.port = {self.ports['broker_metrics']}",
-                "management.tcp.ip = 127.0.0.1",
-                f"management.tcp.port = {self.ports['broker_admin']}",
                 f"load_definitions = {data / 'definitions.json'}",
                 "log.console = true",
                 "log.console.level = warning",
@@ -250,6 +262,30 @@ class Servers:
                 "",
             ]
         )
+
+    def _listeners(self) -> list[str]:
+        """Where it listens. Source: https://www.rabbitmq.com/docs/ssl."""
+        listen, admin, certificates = f"127.0.0.1:{self.ports['broker']}", self.ports["broker_admin"], self.certificates
+        if certificates is None:
+            return [
+                f"listeners.tcp.1 = {listen}", "management.tcp.ip = 127.0.0.1", f"management.tcp.port = {admin}",
+            ]  # fmt: skip
+        files = {"cacertfile": "ca.pem", "certfile": "server.pem", "keyfile": "server.key"}
+        return [
+            "listeners.tcp = none",
+            f"listeners.ssl.1 = {listen}",
+            *(f"ssl_options.{name} = {certificates / file}" for name, file in files.items()),
+            "ssl_options.verify = verify_peer",
+            "ssl_options.fail_if_no_peer_cert = false",
+            "ssl_options.versions.1 = tlsv1.3",
+            "ssl_options.versions.2 = tlsv1.2",
+            "management.ssl.ip = 127.0.0.1",
+            f"management.ssl.port = {admin}",
+            *(f"management.ssl.{name} = {certificates / file}" for name, file in files.items()),
+        ]
+
+    def _trust(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=self.certificates / "ca.pem") if self.certificates else None
 
     def _formation(self) -> list[str]:
         """The cluster's nodes. Source: https://www.rabbitmq.com/docs/cluster-formation, /docs/partitions.
@@ -282,7 +318,7 @@ class Servers:
         return _listens(self.ports["broker_epmd"])
 
     def _broker_ready(self) -> bool:
-        return _answers_amqp(self.ports["broker"]) and _listens(self.ports["broker_admin"])
+        return _answers_amqp(self.ports["broker"], self._trust()) and _listens(self.ports["broker_admin"])
 
     # database
 
@@ -308,6 +344,9 @@ class Servers:
         argv += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         # A scheduler killed within a transaction must not keep its documents locked for a minute, the default.
         argv += ["--setParameter", "transactionLifetimeLimitSeconds=10"]
+        if self.certificates is not None:
+            argv += ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(self.certificates / "server.both.pem")]
+            argv += ["--tlsCAFile", str(self.certificates / "ca.pem"), "--tlsAllowConnectionsWithoutCertificates"]
         return argv, env
 
     def _database_ready(self) -> bool:
@@ -353,7 +392,12 @@ class Servers:
             serverSelectionTimeoutMS=1000,
             connectTimeoutMS=1000,
             socketTimeoutMS=3000,
+            **self._tls(),
         )
+
+    def _tls(self) -> dict[str, Any]:
+        """What a client of the database is given beside the address."""
+        return {"tls": True, "tlsCAFile": str(self.certificates / "ca.pem")} if self.certificates else {}
 
     def _make_database(self) -> bool:
         """Make the replica set and the first user, through the exception that localhost has while there is none."""
@@ -363,6 +407,7 @@ class Servers:
             directConnection=True,
             serverSelectionTimeoutMS=1000,
             socketTimeoutMS=5000,
+            **self._tls(),
         )
         with client:
             if not client.admin.command("hello").get("setName"):
@@ -431,11 +476,14 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _answers_amqp(port: int) -> bool:
+def _answers_amqp(port: int, trust: ssl.SSLContext | None = None) -> bool:
     """Whether a broker answers the protocol header with a method frame."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as probe:
+        with contextlib.ExitStack() as stack:
+            probe: socket.socket = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.5))
             probe.settimeout(1.0)
+            if trust is not None:
+                probe = stack.enter_context(trust.wrap_socket(probe, server_hostname="127.0.0.1"))
             probe.sendall(b"AMQP\x00\x00\x09\x01")
             return probe.recv(1) == b"\x01"
     except OSError:

@@ -55,10 +55,12 @@ class AlertsService(Service):
         instances = Instances(
             self.mongo, SERVICES.split(","), still_s=settings.alerts_still_s, interval_s=settings.alerts_health_s
         )
-        admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost) if settings.amqp_admin_url else None
+        url, trusted = settings.amqp_admin_url, settings.ca_file
+        admin = BrokerAdmin(url, settings.vhost, trusted) if url else None
         return Health(
             self.mongo, admin, self.store, instances, services=settings.watched, tell=self.tell_unstored,
             connected=lambda: self.broker.connected, working=lambda: self.started, interval_s=settings.alerts_health_s,
+            ca_file=settings.ca_file,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -89,6 +91,7 @@ class AlertsService(Service):
         canary = Canary(
             self.mongo, self.sealer, collector=settings.collector_url, delivery=settings.delivery_url,
             every_s=settings.canary_s, timeout_s=settings.canary_timeout_s, leads=lambda: self._leader.leads,
+            ca_file=settings.ca_file,
         )  # fmt: skip
         if not settings.canary_s:
             await canary.forget()

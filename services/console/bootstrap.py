@@ -42,7 +42,7 @@ BY = "bootstrap"
 async def bootstrap(settings: ConsoleSettings, out: Path, account: str = ACCOUNT) -> list[str]:
     """Make what is missing and write `out`. Returns what was made, in words for people."""
     known = _read(out)
-    mongo = Mongo(settings.mongo_url, settings.mongo_db)
+    mongo = Mongo(settings.mongo_url, settings.mongo_db, ca_file=settings.ca_file)
     said: list[str] = []
     try:
         await mongo.ping()

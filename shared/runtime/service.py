@@ -65,8 +65,10 @@ class Service:
         self.settings = settings
         self.log = logs.get_logger(f"services.{self.name}")
         self.sealer = Sealer(settings.master_key_bytes)
-        self.mongo = Mongo(settings.mongo_url, settings.mongo_db, app_name=settings.instance)
-        self.broker = Broker(settings.amqp_urls, instance=settings.instance, topology=self.queues())
+        self.mongo = Mongo(settings.mongo_url, settings.mongo_db, app_name=settings.instance, ca_file=settings.ca_file)
+        self.broker = Broker(
+            settings.amqp_urls, instance=settings.instance, topology=self.queues(), ca_file=settings.ca_file
+        )
         self.watchdog = Watchdog(settings.watchdog_s)
         self.started = False
         self.stopping = asyncio.Event()
@@ -90,7 +92,7 @@ class Service:
         settings = self.settings
         return {
             "service": self.name, "instance": settings.instance, "host": socket.gethostname(), "pid": os.getpid(),
-            "version": VERSION, "started_at": now(), "url": f"http://{settings.http_host}:{settings.http_port}",
+            "version": VERSION, "started_at": now(), "url": f"{settings.http_scheme}://{settings.http_host}:{settings.http_port}",
         }  # fmt: skip
 
     async def missing(self) -> list[str]:
@@ -166,7 +168,7 @@ class _Process:
         logs.log_unhandled(asyncio.get_running_loop())
         store = LogStore(service.mongo, service.name, self._settings.instance, keep_days=self._settings.log_keep_days)
         store.start()
-        server = _Server(_http_config(service.app()))
+        server = _Server(_http_config(service.app(), self._settings))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(service.stopping.wait(), name="stop")
@@ -281,9 +283,11 @@ class _Process:
             self._log.exception("failed while stopping", part=what)
 
 
-def _http_config(app: FastAPI) -> uvicorn.Config:
+def _http_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        ssl_certfile=settings.http_tls_cert or None,
+        ssl_keyfile=settings.http_tls_key or None,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -64,7 +64,9 @@ class Flow:
         self.robot_next = threading.Event()
         self._thread = threading.Thread(target=self._push, daemon=True)
         self._open: dict[str, Pushed] = {}
-        self._http = httpx.Client(base_url=self.stack.admin.collector_url, timeout=10, trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.stack.admin.collector_url, timeout=10, trust_env=False, verify=self.stack.trust
+        )
 
     def start(self) -> None:
         """Publish the workflow and begin."""

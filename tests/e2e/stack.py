@@ -95,15 +95,24 @@ class Stack:
         )
         self.admin = Admin.model_validate(json.loads((self.home / "admin.json").read_text()))
         opened = self._clients.enter_context
-        self.console = opened(Console(self.admin))
+        self.trust = self._services_trust()
+        self.console = opened(Console(self.admin, self.trust))
         self.portal = opened(httpx.Client(base_url=self.demo.portal_origin, verify=self._trust(), timeout=15))
         partner_url = self.partner_settings.webhook_url.removesuffix("/webhooks")
         self.partner = opened(httpx.Client(base_url=partner_url, timeout=15))
         key = {"authorization": f"Bearer {self.admin.key}"}
-        self.collector = opened(httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key))
+        self.collector = opened(
+            httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key, verify=self.trust)
+        )
         assert self.launcher.servers is not None
         client: MongoClient[dict[str, Any]] = opened(MongoClient(self.launcher.servers.mongo_url, tz_aware=True))
         self.database = client["regente"]
+
+    def _services_trust(self) -> ssl.SSLContext | bool:
+        """Whom to believe of the services: a cluster speaks TLS, with an authority of its own."""
+        if self.launcher.settings.cluster is None:
+            return True
+        return ssl.create_default_context(cafile=self.home / "certs" / "ca.pem")
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.demo.pki_folder / "ca.pem")

@@ -21,6 +21,7 @@ LEADER = "evaluation/leader"
 """The lease of the instance of alerts that evaluates the rules."""
 LOOKED_AT_EVERY_S = 1.0
 WATCHED_MAX = 500
+COUNTED_MAX = 100
 
 
 async def silent_s(context: Context) -> float | None:
@@ -50,13 +51,13 @@ async def watched(context: Context, viewer: Viewer, account: str | None, least: 
     return {"silent_s": await silent_s(context), "alerts": shown, "more": len(alerts) > WATCHED_MAX}
 
 
-async def count_firing(context: Context, viewer: Viewer, limit: int) -> int:
-    """Alerts that fire and that nobody looks at, in the viewer's accounts; at most `limit`, which means 'or more'."""
+async def count_firing(context: Context, viewer: Viewer) -> int:
+    """Alerts that fire and that nobody looks at, in the viewer's accounts; at most COUNTED_MAX: 'or more'."""
     accounts = {} if viewer.everywhere else await seen_accounts(context, viewer)
 
     async def count() -> int:
         query = {**accounts, "state": "firing", "acked": None}
-        return int(await context.mongo["alerts"].count_documents(query, limit=limit))
+        return int(await context.mongo["alerts"].count_documents(query, limit=COUNTED_MAX))
 
     number: int = await context.moment.get(f"alerts/{','.join(sorted(viewer.accounts))}", count, 2.0)
     return number

@@ -53,7 +53,7 @@ async def build(visit: Visit) -> None:
     wanted = {name: visit.query.get(name, "") for name in FILTERS}
     await _draw_filters(visit, wanted)
     with card(_("Newest first")):
-        rows = Live(clicked)
+        rows = Live(clicked, classes="stack")
         more = Live()
 
     async def refresh() -> None:

@@ -43,7 +43,7 @@ async def build(visit: Visit) -> None:
     heading(_("Recipients"))
     draw_tabs(visit, RECIPIENTS)
     with card(_("Who is told of alerts")):
-        rows = Live(clicked)
+        rows = Live(clicked, classes="stack")
         if visit.viewer.may(Role.ADMIN):
             with ui.row().classes("asks"):
                 ui.link(_("New recipient"), f"{RECIPIENTS}/edit").classes("act good")

@@ -35,7 +35,7 @@ async def build(visit: Visit) -> None:
     heading(_("Rules"))
     draw_tabs(visit, RULES)
     with card(_("What makes an alert")):
-        rows = Live(clicked)
+        rows = Live(clicked, classes="stack")
 
     async def refresh() -> None:
         listed = await list_rules(visit.context, visit.viewer, None, RULES_MAX, None)

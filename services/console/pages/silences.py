@@ -39,13 +39,13 @@ async def build(visit: Visit) -> None:
     heading(_("Silences"))
     draw_tabs(visit, SILENCES)
     with card(_("Held back now, or later")):
-        standing = Live(clicked)
+        standing = Live(clicked, classes="stack")
     if visit.viewer.may(Role.OPERATOR):
         accounts = await account_names(visit.context) if visit.viewer.everywhere else list(visit.viewer.accounts)
         with card(_("New silence")):
             New(visit, accounts, lambda: refresh()).draw()
     with card(_("Ended")):
-        ended = Live()
+        ended = Live(classes="stack")
 
     async def refresh() -> None:
         found = await list_silences(

@@ -25,6 +25,8 @@ from shared.domain.alert_link import PREFIX
 from shared.errors import TemporaryError
 
 NOTE_MAX = 500
+FIRST = 5
+"""So many stand above the button, the others below it."""
 
 
 def alert_router(context: Context) -> APIRouter:
@@ -95,8 +97,10 @@ def _page(asked: Asked, named: Named, complaint: str = "") -> str:
         said = _("Somebody looks at all of it. It is not told again until it is over.")
         body.append(tag("p", said, class_="said good", role="status"))
     else:
-        body += [tag("p", f"{named.free} {_('fire, and nobody looks at them.')}"), _form(asked)]
-    body.append(_list(asked, named))
+        body.append(tag("p", f"{_('Alerts that fire, and that nobody looks at')}: {named.free}", class_="from"))
+    first = FIRST if named.free else len(named.firing)
+    lines = _lines(asked, named)
+    body += [lines[:first], _form(asked) if named.free else None, tag("div", lines[first:], class_="rest")]
     return link_page(asked, title, *body, foot=_("Only say so when it is true: others rely on it."))
 
 
@@ -110,7 +114,7 @@ def _form(asked: Asked) -> Html:
     return tag("form", hidden, label, box, button, method="post", action=asked.path)
 
 
-def _list(asked: Asked, named: Named) -> Html:
+def _lines(asked: Asked, named: Named) -> list[Html]:
     """What fires, in words."""
     _ = asked.text
     lines = []
@@ -118,6 +122,6 @@ def _list(asked: Asked, named: Named) -> Html:
         acked = one.get("acked")
         by = f" ({acked['by']} {_('looks at it')})" if acked else ""
         account = f"{one['account']}: " if one.get("account") else ""
-        lines.append(tag("p", tag("b", words(_).get(one["severity"], one["severity"])), f" {account}{one['text']}{by}"))
-    more = len(named.firing) >= store.SHOWN_MAX
-    return tag("div", lines, tag("p", _("and more")) if more else None, class_="asked")
+        severity = tag("b", words(_).get(one["severity"], one["severity"]))
+        lines.append(tag("p", severity, f" {account}{one['text']}{by}"))
+    return [*lines, tag("p", _("and more"))] if len(named.firing) >= store.SHOWN_MAX else lines

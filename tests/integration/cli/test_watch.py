@@ -100,18 +100,6 @@ def test_it_sounds_for_a_new_alert_and_when_the_server_freezes_or_dies(console: 
     assert [len(notes(what)) for what in ("new", "lost", "over")] == [1, 2, 0]
 
 
-def test_it_sounds_when_alerts_is_gone(console: Site, tmp_path: Path) -> None:
-    """Whoever leads alerts renews its lease no more; the site's console takes 3 s of that for silence."""
-    out = tmp_path / "out"
-    lease = {"owner": "alerts-1", "token": 7, "counter": 1, "at": datetime.now(UTC)}
-    console.db["leases"].replace_one({"_id": "evaluation/leader"}, lease, upsert=True)
-    with out.open("wb") as file, watching(console.url, console.token("otto"), "--json", out=file):
-        until(lambda: b"nobody is told of what is wrong" in out.read_bytes(), "alerts is gone", NOISE_S)
-        until(lambda: b"\a" in out.read_bytes(), "the bell", NOISE_S)
-        console.db["leases"].update_one({"_id": "evaluation/leader"}, {"$inc": {"counter": 1}})
-        until(lambda: b"alerts is at work again" in out.read_bytes(), "alerts is back", NOISE_S)
-
-
 def test_a_terminal_shows_what_is_open_and_rings_its_bell(console: Site) -> None:
     put_alert(console, "shown", text="the shown one \x1b[2J is down")
     ours, theirs = pty.openpty()

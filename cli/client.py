@@ -41,9 +41,10 @@ def trusted() -> ssl.SSLContext:
 class Client:
     """One command's connections. Use as a context manager."""
 
-    def __init__(self, access: Access | None = None) -> None:
+    def __init__(self, access: Access | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+        """timeout_s: of each step of a request."""
         self.access = access or read_access()
-        self._http = httpx.Client(timeout=TIMEOUT_S, verify=trusted())
+        self._http = httpx.Client(timeout=timeout_s, verify=trusted())
         self._opened: str | None = None
 
     def __enter__(self) -> Client:

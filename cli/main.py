@@ -32,14 +32,17 @@ from cli.commands import (
     named,
     once,
     queue,
+    recipient,
     rule,
     run,
+    silence,
     source,
     status,
     task,
     task_hand,
     task_steer,
     user,
+    watch,
     worker,
     worker_setup,
     workflow,
@@ -87,6 +90,8 @@ app.add_typer(delivery.app, name="delivery")
 app.add_typer(endpoint.app, name="endpoint")
 app.add_typer(alert.app, name="alert")
 app.add_typer(rule.app, name="rule")
+app.add_typer(recipient.app, name="recipient")
+app.add_typer(silence.app, name="silence")
 app.add_typer(hold.app, name="hold")
 app.add_typer(erasure.app, name="erasure")
 app.add_typer(job.app, name="job")
@@ -96,6 +101,7 @@ app.add_typer(decision.app, name="decision")
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("events")(events.events)
+app.command("watch")(watch.watch)
 app.command("doctor")(doctor.doctor)
 app.command("certs")(certs.certs)
 for steer in (

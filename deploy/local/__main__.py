@@ -160,10 +160,8 @@ def _up(launcher: Launcher, *, demo: bool, started: float) -> int:
             return code or 0
         if code:
             say(f"the demo failed (exit code {code}); the stack stays up, its logs are in {home / 'logs'}")
-    scheme = "https" if launcher.settings.cluster is not None else "http"
-    say(
-        f"up after {time.monotonic() - started:.1f} s: {scheme}://127.0.0.1:{console}, password in {home / 'admin.json'}"
-    )
+    url = f"{'https' if launcher.settings.cluster is not None else 'http'}://127.0.0.1:{console}"
+    say(f"up after {time.monotonic() - started:.1f} s: {url}, password in {home / 'admin.json'}")
     if demo:
         say("Ctrl-C stops all of it")
     (home / READY_FILE).touch()

@@ -70,12 +70,24 @@ class Handlers:
     async def _acknowledge(self, command: Mapping[str, Any], taken: bool) -> Refusal:
         note = str(command["args"].get("note") or "")[:NOTE_MAX]
         acked = {"by": command["by"], "at": command["created_at"], "note": note} if taken else None
+        if taken and command["args"].get("notification"):
+            return await self._acknowledge_all(str(command["args"]["notification"]), acked or {})
         id = str(command["args"].get("alert") or command["target"])
         if await self._store.acknowledge(id, acked, now()):
             self._changed()
             return None
         found = await self._store.alert(id)
         return f"there is no alert {id}" if found is None else f"the alert is {found['state']}, not firing"
+
+    async def _acknowledge_all(self, notification: str, acked: Mapping[str, Any]) -> Refusal:
+        """All that a message tells of and that nobody looks at yet. Killed halfway, the request is done again."""
+        done = [
+            id for id in await self._store.named_in(notification)
+            if await self._store.acknowledge(id, acked, now(), free_only=True)
+        ]  # fmt: skip
+        if done:
+            self._changed()
+        return None
 
     async def sweep_events(self) -> None:
         """Take events over: their alerts first, then the note that they are taken."""

@@ -148,16 +148,28 @@ class AlertStore:
             self.mongo["alerts"], id, {"state": expect.value, **more}, dict(update), op=new_id("op_")
         )
 
-    async def acknowledge(self, id: str, acked: Mapping[str, Any] | None, now: datetime) -> bool:
-        """Note that somebody takes care of an open alert, or no longer; false when it is over."""
+    async def acknowledge(
+        self, id: str, acked: Mapping[str, Any] | None, now: datetime, *, free_only: bool = False
+    ) -> bool:
+        """Note that somebody takes care of an open alert, or no longer; false when it is over.
+
+        free_only: only while nobody takes care of it.
+        """
         fields: dict[str, Any] = {"acked": dict(acked) if acked else None}
+        expected: dict[str, Any] = {"state": AlertState.FIRING.value, **({"acked": None} if free_only else {})}
         if acked is None:
             fields["notify"] = notify_marker(now)
         done = await guarded_update(
-            self.mongo["alerts"], id, {"state": AlertState.FIRING.value},
-            {"$set": fields, "$inc": {"changes": 1}}, op=new_id("op_"),
+            self.mongo["alerts"], id, expected, {"$set": fields, "$inc": {"changes": 1}}, op=new_id("op_"),
         )  # fmt: skip
         return done.applied
+
+    async def named_in(self, notification: str) -> list[str]:
+        """The alerts that a message tells of and that fire while nobody takes care of them."""
+        found = await self.mongo["notifications"].find_one({"_id": notification}, {"items.alert": 1})
+        ids = sorted({item["alert"] for item in (found or {}).get("items") or ()})
+        query = {"_id": {"$in": ids}, "state": AlertState.FIRING.value, "acked": None}
+        return [document["_id"] async for document in self.mongo["alerts"].find(query, {"_id": 1})]
 
     # events
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from shared.domain.alert_rules import RUNBOOK_URL
 from shared.runtime.settings import Networks, ServiceSettings
 
 
@@ -17,4 +18,14 @@ class ConsoleSettings(ServiceSettings):
     cookie_secure: bool = Field(default=False, description="Set the session cookie for HTTPS only.")
     delivery_private_allowed: Networks = Field(
         default="", description="Networks besides public ones that webhooks may reach: 10.1.0.0/16, fd00::/8."
+    )
+    alerts_private_allowed: Networks = Field(
+        default="", description="Networks besides public ones that messages about alerts may reach; as alerts has it."
+    )
+    alerts_silent_s: float = Field(
+        default=15.0, gt=0, le=3600,
+        description="Nobody leads alerts for so long: it is silent. The takeover of a dead leader's lease takes 8.",
+    )  # fmt: skip
+    alerts_runbook_url: str = Field(
+        default=RUNBOOK_URL, description="Where runbooks are; {kind} becomes the alert's kind; as alerts has it."
     )

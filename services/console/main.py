@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from services.console.api import api_router
 from services.console.api.routes import refuse_unknown
 from services.console.config import ConsoleSettings
+from services.console.pages.alert_link import alert_router
 from services.console.pages.decision_link import decision_router
 from services.console.store.canary import prepare
 from services.console.store.context import Context
@@ -35,6 +36,7 @@ class Console(Service):
         app.state.console = context
         app.include_router(api_router())
         app.include_router(decision_router(context))  # with or without the other pages: people were sent its address
+        app.include_router(alert_router(context))
         refuse_unknown(app)
         if self.settings.pages:
             from services.console.pages import add_pages  # NiceGUI reads its settings when it is imported

@@ -26,6 +26,8 @@ class Links:
     """The whole list of this message, without a log-in; empty: there is none."""
     runbook: str = ""
     """With {kind}; empty: none."""
+    take: str = ""
+    """Where whoever got the message says that somebody looks at it, without a log-in; empty: nowhere."""
 
 
 @dataclass(frozen=True)

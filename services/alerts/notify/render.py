@@ -158,16 +158,27 @@ def text(message: Message) -> str:
         runbook = message.links.runbook.replace("{kind}", entries[0].kind)
         lines += [f"  {_('What to do:')} {runbook}"] if runbook and entries[0].what is not What.TEST else []
         lines.append("")
+    if takes(message):
+        lines += [f"{_('Say that you look at it:')} {message.links.take}", ""]
     if message.links.digest:
         lines += [f"{_('The whole list:')} {message.links.digest}", ""]
     return "\n".join([*lines, _("This message was sent automatically.")]) + "\n"
 
 
 def links(one: Entry, message: Message) -> list[str]:
-    """Where the console shows what an alert is about."""
+    """Where the console shows the alert (once it is stored), and what it is about."""
+    console = message.links.console
+    if not console or one.what is What.TEST:
+        return []
     kind, _, id = one.target.partition("/")
     pages = {"task": "tasks", "run": "runs", "decision": "decisions"}
-    return [f"{message.links.console}/{pages[kind]}/{id}"] if kind in pages and message.links.console else []
+    found = [f"{console}/alerts/{one.alert}"] if message.links.digest else []
+    return found + ([f"{console}/{pages[kind]}/{id}"] if kind in pages else [])
+
+
+def takes(message: Message) -> bool:
+    """Whether there is something that people can say they look at."""
+    return bool(message.links.take and message.contents.firing and not message.contents.only_test)
 
 
 def html(message: Message) -> str:
@@ -189,6 +200,10 @@ def html(message: Message) -> str:
             f'<p style="color:#4b5563">{escape(_("The screen when it failed:"))}</p>'
             f'<img src="cid:{picture.id}" alt="" style="max-width:100%;border:1px solid #d1d5db">'
         )
+    if takes(message):
+        address = escape(message.links.take, quote=True)
+        style = "display:inline-block;background:#0f766e;color:#ffffff;padding:10px 16px;text-decoration:none"
+        parts.append(f'<p><a href="{address}" style="{style}">{escape(_("I look at it"))}</a></p>')
     if message.links.digest:
         address = escape(message.links.digest, quote=True)
         parts.append(f'<p><a href="{address}">{escape(_("The whole list"))}</a></p>')
@@ -206,6 +221,9 @@ def _section(rule: str, entries: Sequence[Entry], message: Message, _: Translate
         found = links(one, message)
         if found:
             said = f'<a href="{escape(found[0], quote=True)}" style="color:#111827">{said}</a>'
+            for more_of_it in found[1:]:
+                path = escape(more_of_it.removeprefix(message.links.console))
+                said += f'<br><a href="{escape(more_of_it, quote=True)}" style="color:#4b5563">{path}</a>'
         rows.append(
             f'<tr><td style="vertical-align:top;padding:4px 8px 4px 0;color:{colour};white-space:nowrap">'
             f'<b>{escape(mark)}</b></td><td style="padding:4px 0;word-break:break-word">{said}</td></tr>'

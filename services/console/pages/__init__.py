@@ -50,6 +50,8 @@ def add_pages(app: FastAPI, context: Context) -> None:
     from starlette.staticfiles import StaticFiles
 
     from services.console.pages import (
+        alert,
+        alerts,
         decision,
         decisions,
         delivery,
@@ -61,9 +63,14 @@ def add_pages(app: FastAPI, context: Context) -> None:
         new_task,
         once,
         overview,
+        recipient,
+        recipients,
         reference,
+        rule,
+        rules,
         run,
         runs,
+        silences,
         source,
         sources,
         task,
@@ -83,6 +90,8 @@ def add_pages(app: FastAPI, context: Context) -> None:
     for module in (events, logs, workflows, workflow, once, sources, source):
         module.add(context)
     for module in (endpoints, delivery):
+        module.add(context)
+    for module in (alerts, alert, silences, recipients, recipient, rules, rule):
         module.add(context)
     ui.run_with(
         app,

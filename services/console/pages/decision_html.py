@@ -1,7 +1,8 @@
 """The page behind a decision's link, as text: one self-contained document for a phone, that works without JavaScript.
 
-Called by: decision_link.py. Owns: static/decision.css and decision.js, which stand inside the page (allowed by their
-hashes and nothing else), so the page asks for nothing but its picture. Change also: locale/*/console.po.
+Called by: decision_link.py, alert_link.py (the frame, `link_page`). Owns: static/decision.css and decision.js, which
+stand inside the page (allowed by their hashes and nothing else), so the page asks for nothing but its picture. Change
+also: locale/*/console.po.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def decision_page(asked: Asked, decision: Mapping[str, Any], now: datetime, comp
         _picture(asked, decision),
         [_due(asked, decision), _form(asked, decision)] if open_ else _closed(asked, decision),
     ]
-    return _page(asked, str(decision["question"]), *body)
+    return link_page(asked, str(decision["question"]), *body)
 
 
 def on_its_way_page(asked: Asked, decision: Mapping[str, Any], answer: str) -> str:
@@ -76,7 +77,7 @@ def on_its_way_page(asked: Asked, decision: Mapping[str, Any], answer: str) -> s
     _ = asked.text
     said = tag("p", tag("strong", _("Your answer was received.")), _("It is being passed on."), class_="said good")
     body = [tag("h1", decision["question"]), tag("div", said, role="status"), _facts([(_("Answer"), answer)])]
-    return _page(asked, str(decision["question"]), *body, again_s=AGAIN_S)
+    return link_page(asked, str(decision["question"]), *body, again_s=AGAIN_S)
 
 
 def thanks_page(asked: Asked, decision: Mapping[str, Any]) -> str:
@@ -84,12 +85,12 @@ def thanks_page(asked: Asked, decision: Mapping[str, Any]) -> str:
     _ = asked.text
     said = tag("p", tag("strong", _("Thank you.")), _("Your answer was taken; the work goes on."), class_="said good")
     facts = _facts([(_("Answer"), decision["answer"]), (_("When"), _time(asked, decision, decision["at"]))])
-    return _page(asked, _("Thank you."), tag("h1", decision["question"]), tag("div", said, role="status"), facts)
+    return link_page(asked, _("Thank you."), tag("h1", decision["question"]), tag("div", said, role="status"), facts)
 
 
 def message_page(asked: Asked, title: str, text: str) -> str:
     """Something else than a decision: no such page, too many requests."""
-    return _page(asked, title, tag("h1", title), tag("p", text))
+    return link_page(asked, title, tag("h1", title), tag("p", text))
 
 
 def _late(decision: Mapping[str, Any], now: datetime) -> bool:
@@ -169,7 +170,8 @@ def _time(asked: Asked, decision: Mapping[str, Any], at: datetime | None) -> Htm
     return tag("time", f"{written} ({zone})", datetime=exact)
 
 
-def _page(asked: Asked, title: str, *body: Any, again_s: int | None = None) -> str:
+def link_page(asked: Asked, title: str, *body: Any, again_s: int | None = None, foot: str | None = None) -> str:
+    """A page behind a link. again_s: it looks again by itself. foot: what stands below; none: what answers need."""
     _ = asked.text
     head = tag(
         "head",
@@ -183,7 +185,7 @@ def _page(asked: Asked, title: str, *body: Any, again_s: int | None = None) -> s
     )
     header = tag("header", tag("span", Html(MARK), "Regente", class_="brand"), _languages(asked))
     main = tag("main", tag("article", *body))
-    footer = tag("footer", _("Only answer what was meant for you. Who has this link can answer."))
+    footer = tag("footer", foot or _("Only answer what was meant for you. Who has this link can answer."))
     page = tag("body", header, main, footer if asked.path else None, tag("script", Html(SCRIPT)))
     return f"<!doctype html>{tag('html', head, page, lang=asked.language.replace('_', '-'))}"
 
@@ -203,4 +205,4 @@ def _languages(asked: Asked) -> Html | None:
     return tag("nav", parts, aria_label=_("Language"))
 
 
-__all__ = ["POLICY", "Asked", "decision_page", "message_page", "on_its_way_page", "thanks_page"]
+__all__ = ["POLICY", "Asked", "decision_page", "link_page", "message_page", "on_its_way_page", "thanks_page"]

@@ -9,15 +9,12 @@ session, and no script. Survives a crash: an answer is a stored request before t
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.datastructures import FormData
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from services.console.pages.decision_html import (
-    POLICY,
     Asked,
     decision_page,
     message_page,
@@ -26,6 +23,7 @@ from services.console.pages.decision_html import (
 )
 from services.console.pages.evidence import PICTURES
 from services.console.pages.language import LANGUAGES, choose_language
+from services.console.pages.linked import HEADERS, answered, caller_of, field_of, form_of, too_many
 from services.console.store import decisions as store
 from services.console.store.context import Context
 from services.console.store.evidence import open_evidence_of_run
@@ -34,17 +32,6 @@ from shared.errors import ErrorCode, PermanentError, TemporaryError
 from shared.obs.clock import now
 
 PREFIX = "/d"
-FORM_FIELDS_MAX = 8
-FORM_SIZE_BYTES_MAX = 16 * 1024
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-    "Content-Security-Policy": POLICY,
-    "Vary": "Accept-Language",
-}
 
 
 def decision_router(context: Context) -> APIRouter:
@@ -61,14 +48,14 @@ def decision_router(context: Context) -> APIRouter:
 
     @router.post("/{address}")
     async def answer(request: Request, address: str) -> Response:
-        form = await _form(request)
-        asked = _asked(request, address, _field(form, "t"), _field(form, "lang"))
+        form = await form_of(request)
+        asked = _asked(request, address, field_of(form, "t"), field_of(form, "lang"))
         decision = await _admit(context, request, asked, address)
         if isinstance(decision, Response):
             return decision
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            return _html(decision_page(asked, decision, now()), 403)
-        return await _answer(context, request, asked, decision, _field(form, "answer"))
+            return answered(decision_page(asked, decision, now()), 403)
+        return await _answer(context, request, asked, decision, field_of(form, "answer"))
 
     @router.get("/{address}/image")
     async def image(request: Request, address: str) -> Response:
@@ -85,70 +72,48 @@ def _asked(request: Request, address: str, token: str, language: str | None) -> 
     return Asked(choose_language(chosen, request.headers.get("accept-language")), token, f"{PREFIX}/{address}")
 
 
-async def _form(request: Request) -> FormData:
-    """The fields that were sent; nothing where it is no form of ours, whose fields are few and short."""
-    length = request.headers.get("content-length", "")
-    plain = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if not plain or not length.isascii() or not length.isdigit() or int(length) > FORM_SIZE_BYTES_MAX:
-        return FormData()
-    return await request.form(max_files=0, max_fields=FORM_FIELDS_MAX)
-
-
-def _field(form: FormData, name: str) -> str:
-    value = form.get(name)
-    return value if isinstance(value, str) else ""
-
-
 async def _admit(context: Context, request: Request, asked: Asked, address: str) -> dict[str, Any] | Response:
     """The decision, when the token is its own; else the page that says no."""
     _ = asked.text
-    caller, at_s = request.client.host if request.client else "unknown", time.monotonic()
     id = id_of(address)
     right = store.opens(context, id, asked.token)
-    wait_s = context.link_limit.wait_s(caller, at_s)
-    context.link_limit.count(caller, at_s)
-    if not right:
-        wait_s = max(wait_s, context.link_misses.wait_s(caller, at_s))
-        context.link_misses.count(caller, at_s)
+    if (refused := too_many(context, request, asked, right=right)) is not None:
+        return refused
     nowhere = Asked(asked.language)
-    if wait_s > 0:
-        page = message_page(nowhere, _("Too many requests"), _("Wait some minutes, then open the link again."))
-        return _html(page, 429, {"Retry-After": str(round(wait_s) + 1)})
     decision = await store.find_by_link(context, id) if right and id is not None else None
     if decision is None:
         text = _("The link is incomplete, or what it led to is gone. Open it again from the message that you got.")
-        return _html(message_page(nowhere, _("Nothing here"), text), 404)
+        return answered(message_page(nowhere, _("Nothing here"), text), 404)
     return decision
 
 
 async def _show(context: Context, asked: Asked, decision: dict[str, Any], *, thanks: bool) -> Response:
     if thanks and decision["state"] == DecisionState.ANSWERED:
-        return _html(thanks_page(asked, decision))
+        return answered(thanks_page(asked, decision))
     if decision["state"] == DecisionState.OPEN:
         sent = await store.answer_on_its_way(context, decision["_id"])
         if sent is not None:
-            return _html(on_its_way_page(asked, decision, str(sent["args"].get("answer") or "")))
-    return _html(decision_page(asked, decision, now()))
+            return answered(on_its_way_page(asked, decision, str(sent["args"].get("answer") or "")))
+    return answered(decision_page(asked, decision, now()))
 
 
 async def _answer(context: Context, request: Request, asked: Asked, decision: dict[str, Any], text: str) -> Response:
     """Have the executor take an answer; then the browser is sent to see it, so that a reload sends nothing."""
     _ = asked.text
     text = _chosen(decision, text)
-    caller = request.client.host if request.client else "unknown"
     try:
-        done = await store.answer_by_link(context, decision, text, caller)
+        done = await store.answer_by_link(context, decision, text, caller_of(request))
     except PermanentError as error:
         if error.code == ErrorCode.FINAL:
-            return _html(decision_page(asked, decision, now(), _("Your answer came too late for this.")), 409)
+            return answered(decision_page(asked, decision, now(), _("Your answer came too late for this.")), 409)
         complaint = _("Please give an answer of at most {most} characters.").format(most=ANSWER_LENGTH_MAX)
-        return _html(decision_page(asked, decision, now(), complaint), 422)
+        return answered(decision_page(asked, decision, now(), complaint), 422)
     except TemporaryError:
-        return _html(decision_page(asked, decision, now(), _("It could not be stored; please try again.")), 503)
+        return answered(decision_page(asked, decision, now(), _("It could not be stored; please try again.")), 503)
     if done.state == "refused":
         fresh = await store.find_by_link(context, decision["_id"]) or decision
-        return _html(decision_page(asked, fresh, now(), _("Your answer was not taken.")), 409)
-    return RedirectResponse(asked.address(done="1"), status_code=303, headers=_HEADERS)
+        return answered(decision_page(asked, fresh, now(), _("Your answer was not taken.")), 409)
+    return RedirectResponse(asked.address(done="1"), status_code=303, headers=HEADERS)
 
 
 def _chosen(decision: dict[str, Any], text: str) -> str:
@@ -164,12 +129,8 @@ async def _image(context: Context, asked: Asked, decision: dict[str, Any]) -> Re
     try:
         blob = await open_evidence_of_run(context, decision["run"], str(decision.get("image")))
     except PermanentError:
-        return _html(message_page(Asked(asked.language), _("Nothing here"), _("The picture is gone.")), 404)
+        return answered(message_page(Asked(asked.language), _("Nothing here"), _("The picture is gone.")), 404)
     media_type = blob.media_type if blob.media_type in PICTURES else "application/octet-stream"
-    headers = {**_HEADERS, "Content-Length": str(blob.size_bytes), "Content-Disposition": "inline"}
+    headers = {**HEADERS, "Content-Length": str(blob.size_bytes), "Content-Disposition": "inline"}
     headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return StreamingResponse(blob.chunks, media_type=media_type, headers=headers)
-
-
-def _html(text: str, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
-    return HTMLResponse(text, status_code=status, headers={**_HEADERS, **(headers or {})})

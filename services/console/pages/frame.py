@@ -20,12 +20,14 @@ from services.console.pages.visit import Visit, enter
 from services.console.store.context import Context
 from services.console.store.decisions import COUNTED_MAX, count_open
 from services.console.store.users import set_preferences
+from services.console.store.watch import count_firing, silent_s
 from shared.errors import TemporaryError
 
 RESPONSE_TIMEOUT_S = 15.0
 RECONNECT_TIMEOUT_S = 30.0
 COUNT_EVERY_S = 5.0
 DECISIONS = "/decisions"
+ALERTS = "/alerts"
 Build = Callable[[Visit], Awaitable[None]]
 _ZONE_SCRIPT = (
     "<script>document.cookie='regente_zone='+Intl.DateTimeFormat().resolvedOptions().timeZone+"
@@ -41,6 +43,7 @@ def menu(_: Callable[[str], str]) -> list[tuple[str, str, str]]:
         ("/tasks", "checklist", _("Tasks")),
         ("/runs", "play_circle", _("Runs")),
         (DECISIONS, "contact_support", _("Decisions")),
+        (ALERTS, "notification_important", _("Alerts")),
         ("/workflows", "account_tree", _("Workflows")),
         ("/endpoints", "outbox", _("Endpoints")),
         ("/sources", "input", _("Sources")),
@@ -58,6 +61,7 @@ def add_page(context: Context, path: str, section: str, build: Build) -> None:
             return visit
         draw_frame(visit, section)
         with ui.element("main").classes("content"):
+            _draw_silence(visit)
             await build(visit)
         return None
 
@@ -77,26 +81,43 @@ def draw_frame(visit: Visit, section: str) -> None:
             with ui.link(target=path).classes("entry" + (" here" if path == section else "")):
                 ui.icon(icon)
                 ui.label(name)
-                if path == DECISIONS:
-                    _draw_count(visit)
+                if path in (DECISIONS, ALERTS):
+                    _draw_count(visit, path)
         ui.element("div").classes("grow")
         _draw_user(visit, dark)
 
 
-def _draw_count(visit: Visit) -> None:
-    """How many decisions wait, behind the menu's entry; nothing when there are none."""
+def _draw_count(visit: Visit, path: str) -> None:
+    """How many decisions wait, or alerts fire that nobody looks at, behind the menu's entry; nothing when there are
+    none."""
     _ = visit.text
     label = ui.label().classes("count")
     label.set_visibility(False)
+    said = _("decisions wait") if path == DECISIONS else _("alerts that nobody looks at")
 
     async def count() -> None:
         with contextlib.suppress(TemporaryError, PyMongoError):  # the page itself says so
-            number = await count_open(visit.context, visit.viewer)
+            number = await (count_open if path == DECISIONS else count_firing)(visit.context, visit.viewer)
             label.set_text(f"{number}+" if number >= COUNTED_MAX else str(number))
-            label.props(f'aria-label="{number} {_("decisions wait")}"')
+            label.props(f'aria-label="{number} {said}"')
             label.set_visibility(number > 0)
 
     ui.timer(COUNT_EVERY_S, count, immediate=True)
+
+
+def _draw_silence(visit: Visit) -> None:
+    """Above every page, for as long as it is so: nobody looks for what is wrong, so nobody will be told."""
+    _ = visit.text
+    bar = ui.label().classes("unwatched")
+    bar.set_visibility(False)
+
+    async def look() -> None:
+        with contextlib.suppress(TemporaryError, PyMongoError):  # the page itself says so
+            still_s = await silent_s(visit.context)
+            bar.set_text(_("The service alerts is not at work: nobody is told when something is wrong."))
+            bar.set_visibility(still_s is not None)
+
+    ui.timer(COUNT_EVERY_S, look, immediate=True)
 
 
 def _draw_user(visit: Visit, dark: Any) -> None:

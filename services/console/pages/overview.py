@@ -19,6 +19,7 @@ from services.console.store.deliveries import list_deliveries
 from services.console.store.queue import COUNTED_MAX, queue_depths
 from services.console.store.runs import list_runs
 from services.console.store.tasks import list_tasks
+from services.console.store.watch import silent_s
 from services.console.store.workers import list_workers
 from shared.domain.delivery_state import DeliveryState
 from shared.domain.task_state import TaskState
@@ -221,6 +222,10 @@ async def _health(visit: Visit) -> Html:
         )
         for one in found["services"]
     ]
+    still_s = await silent_s(visit.context)
+    if still_s is not None:
+        nobody = tag("span", _("nobody looks for what is wrong"), class_="bad")
+        rows = [row for row in rows if row[0] != "alerts"] + [("alerts", state(_, "not_ready"), nobody)]
     broker, database = found["broker"], found["database"]
     dead = sum(one["messages"] for one in broker["queues"] if one["name"].endswith(".dead"))
     letters = f"{dead} {_('dead letters')}" if dead else ""

@@ -69,6 +69,13 @@ def words(_: Callable[[str], str]) -> dict[str, str]:
         "mode": _("by mode"),
         "info": _("info"),
         "warning": _("warning"),
+        "critical": _("critical"),
+        "firing": _("firing"),
+        "resolved": _("over"),
+        "gathering": _("being gathered"),
+        "sent": _("sent"),
+        "on": _("on"),
+        "off": _("off"),
     }
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from services.console.core.access import Viewer
 from services.console.store.commands import Asked, ask
 from services.console.store.context import Context
-from services.console.store.listing import Listed, found, list_page
+from services.console.store.listing import QUERY_TIME_MS_MAX, Listed, found, list_page
 from shared.domain.alert_rules import DEFAULTS, RULES_MAX, BadRule, parse_rule, rule_document
 from shared.errors import ErrorCode, PermanentError
 from shared.mongo.audit import audit
 from shared.obs.clock import now
 
 RULES_PER_ACCOUNT_MAX = 200
+TOLD_MAX = 200
 _DEFAULT_NAMES = frozenset(rule.id for rule in DEFAULTS)
 
 
@@ -28,12 +29,17 @@ async def list_alerts(
     *,
     account: str | None,
     state: str | None,
-    rule: str | None,
+    rule: str | None = None,
+    severity: str | None = None,
+    target: str | None = None,
+    acked: bool | None = None,
     limit: int,
     cursor: str | None,
 ) -> Listed:
-    """Alerts, the newest first; those of no account are for users of all accounts."""
-    wanted = {"state": state, "rule": rule}
+    """Alerts, the newest first; those of no account are for users of all accounts. acked: whether somebody looks."""
+    wanted: dict[str, Any] = {"state": state, "rule": rule, "severity": severity, "target": target}
+    if acked is not None:
+        wanted["acked"] = {"$ne": None} if acked else {"$eq": None}
     query = {**viewer.account_filter(account), **{name: value for name, value in wanted.items() if value is not None}}
     return await list_page(context, "alerts", query, by="since", limit=limit, cursor=cursor)
 
@@ -49,6 +55,31 @@ async def acknowledge(context: Context, viewer: Viewer, id: str, taken: bool, no
     kind = "alert.ack" if taken else "alert.unack"
     args = {"alert": id, "note": note or ""}
     return await ask(context, viewer, kind=kind, to="alerts", target=id, account=alert["account"], args=args)
+
+
+async def told(context: Context, viewer: Viewer, id: str) -> list[dict[str, Any]]:
+    """The newest messages that tell of an alert, without addresses: who, by what, when, and what became of them; each
+    with `what` it says of this alert.
+
+    Raises: PermanentError NOT_FOUND.
+    """
+    await get_alert(context, viewer, id)
+    wanted = {"items.alert": id}
+    fields = {
+        **dict.fromkeys(("recipient", "kind", "channel", "state", "opened_at", "closed_at", "sent_at", "reason"), 1),
+        **dict.fromkeys(("due_at", "failed", "maybe_repeat"), 1), "attempts": {"$slice": -1},
+        "items": {"$filter": {"input": "$items", "cond": {"$eq": ["$$this.alert", id]}}},
+    }  # fmt: skip
+    found = (
+        context.mongo["notifications"]
+        .find(wanted, fields)
+        .sort("opened_at", -1)
+        .hint("alert")
+        .limit(TOLD_MAX)
+        .max_time_ms(QUERY_TIME_MS_MAX)
+    )
+    documents = [dict(one) async for one in found]
+    return [{**one, "what": [item["what"] for item in one["items"]]} for one in documents]
 
 
 async def list_rules(context: Context, viewer: Viewer, account: str | None, limit: int, cursor: str | None) -> Listed:

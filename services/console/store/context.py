@@ -17,6 +17,7 @@ from services.console.core.login_limit import LoginLimit
 from shared.broker import Broker
 from shared.broker.admin import BrokerAdmin
 from shared.mongo import Mongo
+from shared.mongo.lease import StillTimes
 from shared.seal import Sealer
 
 CHECKS_AT_ONCE_MAX = 2
@@ -25,6 +26,8 @@ FILES_READ_AT_ONCE_MAX = 2
 PAGES_CACHE_S = 1.0
 LINK_REQUESTS_MAX, LINK_WINDOW_S = 240, 60.0
 LINK_MISSES_MAX, LINK_MISSES_WINDOW_S = 20, 300.0
+LEASE_GAP_COUNTED_S_MAX = 10.0
+"""Leases are looked at while somebody watches; who looks seldom finds out later, and raises no false alarm."""
 
 
 class Moment:
@@ -69,3 +72,5 @@ class Context:
     """Uploads are read in threads; a large one takes seconds and a few hundred megabytes."""
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHES_AT_ONCE_MAX))
     """argon2 takes 64 MiB a time."""
+    still: StillTimes = field(default_factory=lambda: StillTimes(gap_counted_s_max=LEASE_GAP_COUNTED_S_MAX))
+    """For how long leases stand still, as this process sees it; see store/watch.py."""

@@ -97,9 +97,11 @@ async def _entries(context: Context, run: str, after: int, limit: int) -> list[d
     return []
 
 
-async def list_evidence(context: Context, viewer: Viewer, task: str) -> list[dict[str, Any]]:
-    """Evidence of one task over all its attempts, oldest first."""
-    query: dict[str, Any] = {"task": task}
+async def list_evidence(
+    context: Context, viewer: Viewer, task: str | None, *, run: str | None = None
+) -> list[dict[str, Any]]:
+    """Evidence of one task over all its attempts, or of one run, oldest first."""
+    query: dict[str, Any] = {"task": task} if task is not None else {"run": run}
     if not viewer.everywhere:
         query["account"] = {"$in": list(viewer.accounts)}
     cursor = context.mongo["evidence_links"].find(query).sort([("at", 1), ("_id", 1)]).limit(200)

@@ -72,6 +72,7 @@ def site(servers: Any, folder: Path) -> Iterator[Site]:
         silent = {
             f"REGENTE_{name}_URL": "http://127.0.0.1:9" for name in ("COLLECTOR", "SCHEDULER", "EXECUTOR", "DELIVERY")
         }
+        silent["REGENTE_ALERTS_SILENT_S"] = "3"
         silent["REGENTE_DELIVERY_PRIVATE_ALLOWED"] = "127.0.0.0/8,::1/128"
         instance = launch("console", made, folder, REGENTE_COMMAND_WAIT_S="1.5", REGENTE_LOG_LEVEL="DEBUG", **silent)
         try:

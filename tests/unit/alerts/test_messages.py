@@ -42,7 +42,10 @@ from shared.texts import parse_po
 
 NOW = datetime(2027, 1, 31, 12, tzinfo=UTC)
 FOLDER = Path(__file__).parents[3] / "services" / "alerts" / "notify"
-LINKS = Links("https://console.example", "https://alerts.example/v1/notifications/ntf_1?t=x", "docs/runbooks/{kind}.md")
+LINKS = Links(
+    "https://console.example", "https://alerts.example/v1/notifications/ntf_1?t=x", "docs/runbooks/{kind}.md",
+    "https://console.example/a/ntf_1?t=y",
+)  # fmt: skip
 
 
 def item(n: int = 1, *, what: What = What.FIRING, title: str = "A robot is lost", **fields: Any) -> dict[str, Any]:
@@ -156,6 +159,19 @@ def test_whatever_others_wrote_is_text_and_nothing_else(words: str, target: str,
     said = slack_text(message(item(text="<!channel> <https://evil.example|x> &", title=title or "x")))
     assert "<!channel>" not in said
     assert "<https://evil" not in said
+
+
+def test_people_can_say_from_a_message_that_they_look_at_it() -> None:
+    firing = message(item(1), item(2, what=What.RESOLVED))
+    for said in (text(firing), html(firing), slack_text(firing)):
+        assert LINKS.take in said
+        assert slack_text(firing) == said or "https://console.example/alerts/alert_1" in said
+    assert "https://console.example/tasks/t1" in html(message(item(1, target="task/t1")))
+    assert LINKS.take not in str(webhook_body(firing))  # a program is no person
+    for one in (message(item(2, what=What.RESOLVED)), message(trial_item("cmd_1", "ann", NOW))):
+        assert LINKS.take not in text(one) + html(one) + slack_text(one)
+    unstored = message(item(1), links=Links("https://console.example"))
+    assert "/alerts/alert_1" not in text(unstored) + html(unstored)
 
 
 @given(st.text(max_size=500))

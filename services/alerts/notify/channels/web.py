@@ -20,7 +20,17 @@ from services.alerts.core.telling import Lane
 from services.alerts.notify.channels.outcome import Outcome
 from services.alerts.notify.directory import OWN
 from services.alerts.notify.message import Message
-from services.alerts.notify.render import left_out, line, listed, severity_word, short, subject, summary, translate
+from services.alerts.notify.render import (
+    left_out,
+    line,
+    listed,
+    severity_word,
+    short,
+    subject,
+    summary,
+    takes,
+    translate,
+)
 from shared.domain.recipients import SECRET_PURPOSE
 from shared.domain.retry_after import retry_after_s
 from shared.domain.signature import headers
@@ -176,7 +186,8 @@ def slack_text(message: Message) -> str:
     """The text of a Slack-style message: what others wrote can't mention people or make links there."""
     _ = translate(message.language)
     lines = [f"*{_escaped(subject(message))}*", *(_escaped(one) for one in summary(message))]
-    room, more = SLACK_LENGTH_MAX - sum(len(one) + 1 for one in lines) - len(message.links.digest) - 100, 0
+    kept = len(message.links.digest) + len(message.links.take) + 150
+    room, more = SLACK_LENGTH_MAX - sum(len(one) + 1 for one in lines) - kept, 0
     for _rule, entries in listed(message):
         for one in entries:
             mark = _("over") if one.over else severity_word(one.severity, _)
@@ -189,6 +200,8 @@ def slack_text(message: Message) -> str:
     more += left_out(message)
     if more:
         lines.append(_escaped(_("- and {count} more, in the whole list").replace("{count}", str(more))))
+    if takes(message):
+        lines.append(f"<{message.links.take}|{_escaped(_('I look at it'))}>")
     if message.links.digest:
         lines.append(f"<{message.links.digest}|{_escaped(_('The whole list'))}>")
     return "\n".join(lines)

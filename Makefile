@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts run up cluster down test soak chaos images sim bench lint format docs requirements
+.PHONY: help setup parts run up cluster down test soak chaos images sim bench lint audit format docs requirements
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ down: setup ## stop the stack that runs in the background
 # Tests that measure times or start the whole stack run one by one, after the others, which run side by side, each
 # process of them with a broker and a database of its own. The simulations compute and never wait: they take what the
 # ones that wait leave of the processors, and are told of at the end.
-ALONE := tests/e2e tests/fleet tests/local_stack tests/partners tests/integration/scheduler/test_dispatch.py
+ALONE := tests/e2e tests/chaos tests/fleet tests/local_stack tests/partners tests/integration/scheduler/test_dispatch.py
 BESIDE := -n auto --maxprocesses=4 --dist worksteal
 
 test: parts ## run all tests on a broker and a database of their own (TESTS=tests/unit for some)
@@ -76,6 +76,9 @@ lint: setup ## ruff, mypy, the import rules
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+
+audit: setup ## bandit over the code, pip-audit over the pinned packages
+	@$(PY) -m tests.audit
 
 format: setup ## let ruff format the code
 	$(PY) -m ruff format .

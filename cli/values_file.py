@@ -43,7 +43,7 @@ def read_values(file: str) -> dict[str, Any]:
         data = sys.stdin.buffer.read(SIZE_BYTES_MAX + 1) if file == "-" else Path(file).read_bytes()
         if len(data) > SIZE_BYTES_MAX:
             raise Usage(f"{file} has more than {SIZE_BYTES_MAX} bytes")
-        values = yaml.load(data.decode(), _Loader)
+        values = yaml.load(data.decode(), _Loader)  # nosec B506 - a SafeLoader of ours
     except OSError as error:
         raise Usage(f"{file} can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -32,7 +32,17 @@ def processes(home: Path, env: Mapping[str, str]) -> list[Process]:
     folder = PortalSettings(home=home).pki_folder
     ensure_pki(folder, datetime.now(UTC))
     servers = [_server("portal", "https", home, known), _server("partner", "http", home, known)]
-    return servers + [_robot(address, name, home, folder / "ca.pem", known) for address, name in ROBOTS.items()]
+    authorities = _authorities(folder / "ca.pem", known.get("REGENTE_CA_FILE"))
+    return servers + [_robot(address, name, home, authorities, known) for address, name in ROBOTS.items()]
+
+
+def _authorities(portal: Path, services: str | None) -> Path:
+    """Whom robots believe: the portal's authority, and the services' where they speak TLS."""
+    if not services:
+        return portal
+    both = portal.with_name("robots-ca.pem")
+    both.write_bytes(portal.read_bytes() + Path(services).read_bytes())
+    return both
 
 
 def _server(name: str, scheme: str, home: Path, env: Mapping[str, str]) -> Process:

@@ -59,7 +59,7 @@ def enrol(server_url: str, facts: Mapping[str, Any]) -> Union[Access, Pending, R
         method="POST",
     )
     try:
-        with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:  # nosec B310 - the agent's own setting
             return _read(json.loads(answer.read(MESSAGE_BYTES_MAX)))
     except urllib.error.HTTPError as error:
         return _refused(error)

@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts run up down test soak sim bench lint format docs requirements
+.PHONY: help setup parts run up cluster down test soak chaos images sim bench lint format docs requirements
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ run: setup ## start everything with two demo robots, let the demo's tasks flow, 
 
 up: setup ## start the stack in the background, without the demo
 	@$(PY) -m deploy.local up
+
+cluster: setup ## as up, with three nodes of RabbitMQ, three members of MongoDB and two of each service
+	@$(PY) -m deploy.local cluster
 
 down: setup ## stop the stack that runs in the background
 	@$(PY) -m deploy.local down
@@ -43,6 +46,18 @@ else
 	cat "$$said"; \
 	exit $$failed
 endif
+
+chaos: parts ## a cluster, tasks, and every node and instance killed and frozen once (ONLY='freeze broker' for some)
+	@$(PY) -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(WRITE),--write $(WRITE))
+
+IMAGES := console collector scheduler executor delivery alerts cli standalone
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+images: ## build an image per service, regente/<service>:<version> (needs a container engine: DOCKER=podman for another)
+	@$(or $(DOCKER),docker) info >/dev/null 2>&1 || { echo "no container engine answers; start one, or name it: DOCKER=podman make images" >&2; exit 1; }
+	@set -e; for image in $(IMAGES); do \
+	  $(or $(DOCKER),docker) build -f deploy/images/Dockerfile --target $$image -t $(or $(REGISTRY),regente)/$$image:$(VERSION) .; \
+	done
 
 # Long tests read REGENTE_SOAK for their size; a folder of them is added to SOAK.
 SOAK := tests/fleet tests/partners/test_kills.py tests/sim/test_traces.py

@@ -7,6 +7,8 @@ afterwards.
 from __future__ import annotations
 
 import contextlib
+import os
+import ssl
 from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
@@ -16,10 +18,24 @@ import httpx
 
 from cli.errors import Refused, Unreachable, Usage
 from cli.home import Access, read_access
+from shared.outbound.trust import tls_context
 
 TIMEOUT_S = 30.0
 PAGE_SIZE = 200
+CA_FILE = "REGENTE_CA_FILE"
 NOT_FOUND_HINT = "set REGENTE_URL and REGENTE_TOKEN, or REGENTE_HOME to the folder that holds admin.json"
+
+
+def trusted() -> ssl.SSLContext:
+    """The machine's authorities, and those of REGENTE_CA_FILE (`regente --ca FILE`).
+
+    Raises: Usage when the file can't be used.
+    """
+    path = os.environ.get(CA_FILE, "")
+    try:
+        return tls_context(path)
+    except (OSError, ssl.SSLError) as error:
+        raise Usage(f"{CA_FILE}: {path} can't be used: {error}") from error
 
 
 class Client:
@@ -28,7 +44,7 @@ class Client:
     def __init__(self, access: Access | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
         """timeout_s: of each step of a request."""
         self.access = access or read_access()
-        self._http = httpx.Client(timeout=timeout_s)
+        self._http = httpx.Client(timeout=timeout_s, verify=trusted())
         self._opened: str | None = None
 
     def __enter__(self) -> Client:

@@ -6,14 +6,17 @@ Errors are one line on stderr. Change also: README.md (the list of commands).
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from cli.client import CA_FILE
 from cli.commands import (
     account,
     alert,
+    certs,
     decision,
     delivery,
     doctor,
@@ -100,6 +103,7 @@ app.command("logs")(logs.logs)
 app.command("events")(events.events)
 app.command("watch")(watch.watch)
 app.command("doctor")(doctor.doctor)
+app.command("certs")(certs.certs)
 for steer in (
     task_steer.hold,
     task_steer.release,
@@ -125,10 +129,15 @@ workflow.app.command()(once.run)
 @app.callback()
 def options(
     home: Annotated[str | None, typer.Option("--home", help="Where .regente is, instead of REGENTE_HOME.")] = None,
+    ca: Annotated[
+        str | None, typer.Option("--ca", help="PEM file of authorities to believe, instead of REGENTE_CA_FILE.")
+    ] = None,
 ) -> None:
     """Regente, on the command line."""
     if home is not None:
         set_home(home)
+    if ca is not None:
+        os.environ[CA_FILE] = ca
 
 
 def main() -> None:

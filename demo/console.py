@@ -9,6 +9,7 @@ the console's API changes.
 from __future__ import annotations
 
 import base64
+import ssl
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -33,9 +34,10 @@ class ConsoleUnreachable(Exception):
 class Console:
     """A logged-in operator. Use as a context manager."""
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, trust: ssl.SSLContext | bool = True) -> None:
+        """`trust`: whom to believe where the console speaks TLS; true: the usual authorities."""
         self._admin = admin
-        self._http = httpx.Client(base_url=f"{admin.url.rstrip('/')}/api/v1/", timeout=REQUEST_S)
+        self._http = httpx.Client(base_url=f"{admin.url.rstrip('/')}/api/v1/", timeout=REQUEST_S, verify=trust)
 
     def __enter__(self) -> Console:
         answer = self._call("POST", "session", json={"user": self._admin.user, "password": self._admin.password})

@@ -1,6 +1,6 @@
 """Writes what is generated in the papers: state diagrams, the table of edges, the instruction catalogue, the messages,
-the simulation of adaptive waits, the partners' APIs, the default rules of alerts, the metrics, Prometheus' rules,
-Grafana's dashboards.
+the simulation of adaptive waits, the partners' APIs, the default rules of alerts, the metrics, the settings,
+Prometheus' rules, Grafana's dashboards.
 
 Called by: `make docs`; tests/architecture fails when what stands in the files is not what this writes. Nothing that
 can be generated is written by hand: the code is the source."""
@@ -18,7 +18,7 @@ import yaml
 
 import shared.contracts.messages  # noqa: F401 - registers every kind
 from deploy.monitoring import dashboards, rules, slos
-from docs import metric_catalogue, pacing_simulation, partner_apis
+from docs import metric_catalogue, pacing_simulation, partner_apis, settings_table
 from shared.contracts.catalogue import CATALOGUE, MODULES, SERVER_MODULES, catalogue, stub_source
 from shared.contracts.envelope import Envelope, kinds
 from shared.contracts.topology import EXCHANGES, control_queue, instructions_queue, replies_queue, service_queues
@@ -50,6 +50,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "asyncapi.yaml": _asyncapi(),
         ROOT / "docs" / "adaptive-waits.md": pacing_simulation.page(),
         ROOT / "docs" / "adaptive-waits.svg": pacing_simulation.picture(),
+        ROOT / "docs" / "settings.md": settings_table.page(),
         **_monitoring(),
         **{ROOT / "docs" / place: text for place, text in partner_apis.files().items()},
     }

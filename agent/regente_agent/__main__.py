@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from regente_agent import processes, settings
+from regente_agent import processes, settings, trust
 from regente_agent.supervisor import Supervisor
 
 
@@ -30,6 +30,10 @@ def main() -> int:
     except OSError:
         return _refuse(3, f"another agent uses {found.home}: stop it, or set REGENTE_AGENT_HOME")
     with lock:
+        try:
+            trust.believe(found.ca_file)
+        except (OSError, ValueError) as error:
+            return _refuse(2, f"REGENTE_AGENT_CA_FILE: {found.ca_file} can't be used: {error}")
         try:
             supervisor = Supervisor(found)
         except (OSError, ValueError) as error:

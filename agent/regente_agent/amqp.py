@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import pika
 import pika.exceptions
 
+from regente_agent import trust
 from regente_agent.enrolment import Access
 
 HEARTBEAT_S = 15
@@ -90,9 +91,11 @@ class Connection:
     def run(self) -> End:
         """Connect and serve until the connection ends, by whatever reason."""
         host, _, port = self._host.rpartition(":")
+        tls = self._access.tls
         parameters = pika.ConnectionParameters(
             host=host or self._host,
-            port=int(port) if host else 5672,
+            port=int(port) if host else (5671 if tls else 5672),
+            ssl_options=pika.SSLOptions(trust.context(), host or self._host) if tls else None,
             virtual_host=self._access.vhost,
             credentials=pika.PlainCredentials(self._access.user, self._access.password),
             heartbeat=HEARTBEAT_S,

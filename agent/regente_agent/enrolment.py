@@ -26,6 +26,7 @@ class Access:
     vhost: str
     user: str
     password: str = field(repr=False)
+    tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _read(answer: Dict[str, Any]) -> Union[Access, Pending]:
     hosts = tuple(str(host) for host in amqp["hosts"])
     if not hosts:
         raise ValueError("the server named no broker")
-    return Access(hosts, str(amqp["vhost"]), str(amqp["user"]), str(amqp["password"]))
+    return Access(hosts, str(amqp["vhost"]), str(amqp["user"]), str(amqp["password"]), bool(amqp.get("tls", False)))
 
 
 def _refused(error: urllib.error.HTTPError) -> Refused:

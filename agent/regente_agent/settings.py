@@ -43,7 +43,8 @@ class Settings:
     ignore_https_errors: bool = False
     """REGENTE_AGENT_IGNORE_HTTPS_ERRORS: 1 trusts every server; for test benches only."""
     ca_file: Optional[str] = None
-    """REGENTE_AGENT_CA_FILE: PEM file of authorities that the browser trusts besides the usual ones."""
+    """REGENTE_AGENT_CA_FILE: PEM file of authorities that the browser and the agent itself (server, broker) trust
+    besides the usual ones."""
     driver_python: str = sys.executable
     """REGENTE_AGENT_DRIVER_PYTHON: the interpreter of the driver process, where it differs from the supervisor's."""
     log_level: str = "info"

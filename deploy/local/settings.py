@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.local.console_lines import StackError
@@ -28,7 +28,18 @@ PORTS = {
     "database": ("REGENTE_DATABASE_PORT", 17017),
 }
 SERVICES = ("console", "collector", "scheduler", "executor", "delivery", "alerts")
+CLUSTER_PORT = ("REGENTE_CLUSTER_PORT", 17700)
+"""The first of the ports of what a cluster has beyond PORTS: settings.CLUSTER_PORTS of them, one after the other."""
+MEMBERS = 3
+"""Nodes of the broker and members of the database."""
+INSTANCES = 2
+"""Of each service."""
 SERVERS = ("broker", "broker_admin", "broker_dist", "broker_epmd", "broker_metrics", "database")
+CLUSTER_PORTS = (
+    *(f"{name}-{n}" for n in range(2, MEMBERS + 1) for name in SERVERS if name != "broker_epmd"),
+    *(f"{name}-{n}" for name in SERVICES for n in range(1, INSTANCES + 1)),
+)
+"""Names of the other members' ports, and of the instances' behind the proxy, which has the services' own."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class StackSettings:
     """Existing servers, used instead of our own when both are set."""
     amqp_admin_url: str | None
     mongo_url: str | None
+    cluster: dict[str, int] | None = None
+    """Ports by CLUSTER_PORTS, where there are several of each; none: one of each."""
 
     @property
     def own_servers(self) -> bool:
@@ -61,6 +74,19 @@ def read_settings() -> StackSettings:
     return StackSettings(home, ports, amqp, os.environ.get("REGENTE_AMQP_ADMIN_URL"), mongo)
 
 
+def as_cluster(settings: StackSettings) -> StackSettings:
+    """The same with several of each.
+
+    Raises: StackError that names the setting.
+    """
+    if not settings.own_servers:
+        raise StackError("a cluster starts servers of its own: unset REGENTE_AMQP_URL and REGENTE_MONGO_URL")
+    first = _port(*CLUSTER_PORT)
+    if first + len(CLUSTER_PORTS) > 65535:
+        raise StackError(f"{CLUSTER_PORT[0]}={first}: {len(CLUSTER_PORTS)} ports from there on are needed; set a lower")
+    return replace(settings, cluster={name: first + n for n, name in enumerate(CLUSTER_PORTS)})
+
+
 def check_ports(settings: StackSettings, extra: Mapping[str, tuple[str, int]]) -> None:
     """See that every port that will be needed is free. `extra`: setting and port by name, of what runs beside the
     stack.
@@ -69,6 +95,7 @@ def check_ports(settings: StackSettings, extra: Mapping[str, tuple[str, int]]) -
     """
     names = [*SERVICES, *(SERVERS if settings.own_servers else ())]
     wanted = {**{name: (PORTS[name][0], settings.ports[name]) for name in names}, **extra}
+    wanted |= {name: (CLUSTER_PORT[0], port) for name, port in (settings.cluster or {}).items()}
     wrong: list[str] = []
     seen: dict[int, str] = {}
     for name, (setting, port) in wanted.items():

@@ -24,6 +24,8 @@ from deploy.local.processes import kill_group, kill_marked, stop_all
 
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.2, 10.0, 30.0
 READY_S = 60.0
+LOOK_S = 2.0
+"""Between two looks at a process that may hang."""
 RESTARTS_BEFORE_READY_MAX = 4
 """A process that died so often before it was ready once will not become so by itself."""
 _UNCHECKED = ssl.create_default_context()
@@ -58,12 +60,16 @@ class Kept:
     """Whether it is ready."""
     stop_s: float
     """How long it may take to end."""
+    hung_s: float | None = None
+    """It is killed, and started again, when it has not answered for so long; none: only its death counts."""
     child: subprocess.Popen[bytes] | None = None
     launches: int = 0
     started_s: float = 0.0
     started_at: str = ""
     pause_s: float = FIRST_PAUSE_S
     due_s: float | None = None
+    looked_s: float = 0.0
+    answered_s: float = 0.0
     state: State = State.STARTING
 
     @property
@@ -101,6 +107,9 @@ class Supervisor:
                 _launch(kept)
             if kept.state is State.STARTING and kept.answers():
                 kept.state = State.READY
+                kept.looked_s = kept.answered_s = time.monotonic()
+            if kept.state is State.READY and kept.hung_s is not None:
+                self._look_after(kept, kept.hung_s)
 
     def wait_ready(self, cancelled: Callable[[], bool], limit_s: float = READY_S) -> None:
         """Tend until every process is ready.
@@ -148,6 +157,17 @@ class Supervisor:
             }
             for kept in self.kept
         ]
+
+    def _look_after(self, kept: Kept, hung_s: float) -> None:
+        now_s = time.monotonic()
+        if now_s - kept.looked_s < LOOK_S or kept.child is None:
+            return
+        if kept.answers():
+            kept.answered_s = time.monotonic()
+        elif now_s - kept.answered_s > hung_s:
+            self._say(f"{kept.name} has not answered for {now_s - kept.answered_s:.0f} s; killing it")
+            kill_group(kept.child)
+        kept.looked_s = time.monotonic()
 
     def _died(self, kept: Kept, child: subprocess.Popen[bytes]) -> None:
         kill_group(child)

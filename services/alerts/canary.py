@@ -24,6 +24,7 @@ from shared.obs.clock import monotonic_s, now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, gauge, histogram
+from shared.outbound.trust import tls_context
 from shared.runtime.auth import derived_key
 from shared.seal import Sealer
 
@@ -58,7 +59,7 @@ class Canary:
 
     def __init__(
         self, mongo: Mongo, sealer: Sealer, *, collector: str, delivery: str, every_s: float, timeout_s: float,
-        leads: Callable[[], bool],
+        leads: Callable[[], bool], ca_file: str = "",
     ) -> None:  # fmt: skip
         self._mongo = mongo
         self._key = derived_key(sealer, KEY_PURPOSE)[1]
@@ -67,6 +68,7 @@ class Canary:
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._leads = leads
+        self._trust = tls_context(ca_file)
 
     async def sweep(self) -> None:
         """A round of each workflow, where this instance leads; on a robot only where one is named."""
@@ -106,7 +108,9 @@ class Canary:
         task: str | None = None
         started_s = monotonic_s()
         headers = {"authorization": f"Bearer {self._key}"}
-        async with httpx.AsyncClient(headers=headers, timeout=WAIT_S + 5, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            headers=headers, timeout=WAIT_S + 5, trust_env=False, verify=self._trust
+        ) as client:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     task, mark = await self._push(client, workflow)

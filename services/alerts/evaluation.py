@@ -70,10 +70,10 @@ class Evaluation:
         self._seldom = dict(seldom or {})
         self._kept: dict[RuleKind, tuple[float, Observed]] = {}
 
-    async def run(self) -> list[Change]:
-        """One pass; the changes that took effect."""
+    async def run(self, at: datetime | None = None) -> list[Change]:
+        """One pass; the changes that took effect. at: by which clock; none: now."""
         rules, standing = await asyncio.gather(self._store.rules(), self._store.standing())
-        at = now()
+        at = at or now()
         observed = await self._observe(rules, standing, at)
         unknown = {
             kind: observed[kind].asked if kind in observed else frozenset()

@@ -28,6 +28,7 @@ from shared.obs.clock import now
 from shared.obs.logs import get_logger
 from shared.obs.loops import Loop
 from shared.obs.metrics import gauge
+from shared.outbound.trust import tls_context
 
 LOOK_TIMEOUT_S = 15.0
 HEALTHY = gauge("alerts_server_healthy", "1 while alerts finds nothing wrong with it.", ["server"])
@@ -41,7 +42,7 @@ class Health:
     def __init__(
         self, mongo: Mongo, admin: BrokerAdmin | None, store: AlertStore, instances: Instances, *,
         services: Mapping[str, str], connected: Callable[[], bool], working: Callable[[], bool], tell: Telling,
-        interval_s: float,
+        interval_s: float, ca_file: str = "",
     ) -> None:  # fmt: skip
         """services: address of each that must answer. connected: whether the broker's connection stands.
 
@@ -53,6 +54,7 @@ class Health:
         self._instances = instances
         self._services = services
         self._connected = connected
+        self._trust = tls_context(ca_file)
         self._working = working
         self._tell = tell
         self._interval_s = interval_s
@@ -116,7 +118,7 @@ class Health:
             database, broker, services = await asyncio.gather(
                 look_at_database(self._mongo),
                 look_at_broker(self._admin, self._connected()),
-                look_at_services(self._services),
+                look_at_services(self._services, self._trust),
             )
         at = now()
         storable = not any(one.measures.get("lost") for one in database)

@@ -21,13 +21,12 @@ from services.alerts.store import AlertStore
 from shared.broker.admin import BrokerAdmin
 from shared.contracts.topology import ALERTS_HANDOFFS
 from shared.domain.alert_rules import RuleKind
-from shared.mongo.lease import Lease
+from shared.mongo.leading import EVALUATION, Leading
 from shared.obs.clock import monotonic_s, now
 from shared.runtime.service import Service, run
 from shared.runtime.sweeper import Sweeper
 
 PREFETCH = 16
-LEADER = "evaluation/leader"
 
 
 class AlertsService(Service):
@@ -40,10 +39,10 @@ class AlertsService(Service):
         super().__init__(settings)
         self.store = AlertStore(self.mongo, keep_days=settings.alerts_keep_days)
         self.health = self._health(settings)
-        self._leader = Lease(self.mongo, LEADER, settings.instance)
+        self._leader = Leading(self.mongo, EVALUATION, settings.instance)
         self._evaluated_at_s = monotonic_s()
         self.notify = Notify(
-            self.mongo, self.sealer, settings, self.store, leads=lambda: self._leader.held,
+            self.mongo, self.sealer, settings, self.store, leads=lambda: self._leader.leads,
             evaluated_s_ago=lambda: monotonic_s() - self._evaluated_at_s, evaluate_s=settings.alerts_evaluate_s,
             keep_days=settings.alerts_keep_days,
         )  # fmt: skip
@@ -56,10 +55,12 @@ class AlertsService(Service):
         instances = Instances(
             self.mongo, SERVICES.split(","), still_s=settings.alerts_still_s, interval_s=settings.alerts_health_s
         )
-        admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost) if settings.amqp_admin_url else None
+        url, trusted = settings.amqp_admin_url, settings.ca_file
+        admin = BrokerAdmin(url, settings.vhost, trusted) if url else None
         return Health(
             self.mongo, admin, self.store, instances, services=settings.watched, tell=self.tell_unstored,
             connected=lambda: self.broker.connected, working=lambda: self.started, interval_s=settings.alerts_health_s,
+            ca_file=settings.ca_file,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -71,7 +72,7 @@ class AlertsService(Service):
         seldom = {RuleKind.DEADLINE_DANGER: settings.alerts_forecast_s}
         self.evaluation = Evaluation(self.store, reads, changed=self.changed, seldom=seldom)
         self._consumer = await self.broker.consume(ALERTS_HANDOFFS, handlers.on_message, prefetch=PREFETCH)
-        self._figures = Figures(self.mongo, lambda: self._leader.held)
+        self._figures = Figures(self.mongo, lambda: self._leader.leads)
         self._sweepers = [
             Sweeper("alerts.events", settings.sweep_s, handlers.sweep_events, self.log),
             Sweeper("alerts.commands", settings.sweep_s, handlers.sweep_commands, self.log),
@@ -89,7 +90,8 @@ class AlertsService(Service):
         settings = self.settings
         canary = Canary(
             self.mongo, self.sealer, collector=settings.collector_url, delivery=settings.delivery_url,
-            every_s=settings.canary_s, timeout_s=settings.canary_timeout_s, leads=lambda: self._leader.held,
+            every_s=settings.canary_s, timeout_s=settings.canary_timeout_s, leads=lambda: self._leader.leads,
+            ca_file=settings.ca_file,
         )  # fmt: skip
         if not settings.canary_s:
             await canary.forget()
@@ -100,7 +102,7 @@ class AlertsService(Service):
         )
 
     async def _evaluate(self) -> None:
-        if self._leader.held:
+        if self._leader.leads:
             await self.evaluation.run()
             self._evaluated_at_s = monotonic_s()
 

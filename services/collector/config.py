@@ -50,7 +50,6 @@ class CollectorSettings(ServiceSettings):
     source_lease_still_s: float = Field(
         default=6.0, ge=0.5, le=60, description="A collector whose lease stood still so long is dead; others take over."
     )
-    ca_file: str = Field(default="", description="PEM file of further authorities, for sources' HTTPS.")
 
     @property
     def folder_root(self) -> Path:

@@ -44,6 +44,7 @@ class Collector(Service):
     """The collector's process."""
 
     name = "collector"
+    beats = False  # its lease is what others take its sources over by
     settings: CollectorSettings
 
     @cached_property
@@ -87,7 +88,7 @@ class Collector(Service):
         looks = self._looks(sources)
         beat_s, still_s = settings.source_lease_beat_s, settings.source_lease_still_s
         name = settings.instance
-        self._lease = Lease(self.mongo, f"{LEASE}/{name}", name, beat_s=beat_s, still_s=still_s)
+        self._lease = Lease(self.mongo, f"{LEASE}/{name}", name, beat_s=beat_s, still_s=still_s, facts=self.facts())
         watch = Watch(self.mongo, LEASE, still_s)
         keeper = Keeper(sources, self.intake, looks, self._lease, watch, at_once=settings.sources_at_once)
         self._requests = Requests(sources, self.intake, looks, kick=lambda: keeper.kick())

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -38,19 +39,19 @@ SCOPES = ["tasks", "results", "endpoints"]
 BY = "bootstrap"
 
 
-async def bootstrap(settings: ConsoleSettings, out: Path) -> list[str]:
+async def bootstrap(settings: ConsoleSettings, out: Path, account: str = ACCOUNT) -> list[str]:
     """Make what is missing and write `out`. Returns what was made, in words for people."""
     known = _read(out)
-    mongo = Mongo(settings.mongo_url, settings.mongo_db)
+    mongo = Mongo(settings.mongo_url, settings.mongo_db, ca_file=settings.ca_file)
     said: list[str] = []
     try:
         await mongo.ping()
         await apply_indexes(mongo)
-        if await make_account(mongo, ACCOUNT, "Demo"):
-            said.append(f"account {ACCOUNT}")
-        await make_partner(mongo, ACCOUNT, PARTNER)
+        if await make_account(mongo, account, account.capitalize()):
+            said.append(f"account {account}")
+        await make_partner(mongo, account, PARTNER)
         password = await _user(mongo, known.get("password"), said)
-        key = await _key(mongo, known.get("key"), said)
+        key = await _key(mongo, account, known.get("key"), said)
     finally:
         await mongo.close()
     _write(
@@ -59,7 +60,7 @@ async def bootstrap(settings: ConsoleSettings, out: Path) -> list[str]:
             **_addresses(settings),
             "user": USER,
             "password": password,
-            "account": ACCOUNT,
+            "account": account,
             "partner": PARTNER,
             "key": key,
         },
@@ -84,16 +85,16 @@ async def _user(mongo: Mongo, password: str | None, said: list[str]) -> str:
     return password
 
 
-async def _key(mongo: Mongo, key: str | None, said: list[str]) -> str:
+async def _key(mongo: Mongo, account: str, key: str | None, said: list[str]) -> str:
     """A valid key of the first partner: the known one while it works, else a new one."""
     parts = (key or "").split("_", 2)
     if key and len(parts) == 3:
-        document = await mongo["keys"].find_one({"_id": parts[1], "account": ACCOUNT, "revoked_at": None})
+        document = await mongo["keys"].find_one({"_id": parts[1], "account": account, "revoked_at": None})
         if document is not None:
             return key
-    made = await make_key(mongo, ACCOUNT, PARTNER, "bootstrap", SCOPES)
+    made = await make_key(mongo, account, PARTNER, "bootstrap", SCOPES)
     details = {"partner": PARTNER, "scopes": SCOPES}
-    await audit(mongo, by=BY, action="key.add", target=made["id"], account=ACCOUNT, details=details)
+    await audit(mongo, by=BY, action="key.add", target=made["id"], account=account, details=details)
     said.append(f"a key for partner {PARTNER}")
     return made["key"]
 
@@ -137,10 +138,13 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Make the first account, user, partner and key.")
     parser.add_argument("--out", type=Path, required=True, help="Where admin.json is written.")
+    parser.add_argument("--account", default=ACCOUNT, help="The first account's name.")
     arguments = parser.parse_args()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", arguments.account):
+        parser.error("--account: small letters, digits, - and _, 63 at most")
     settings = load(ConsoleSettings, "console")
     try:
-        said = asyncio.run(bootstrap(settings, arguments.out))
+        said = asyncio.run(bootstrap(settings, arguments.out, arguments.account))
     except (RegenteError, OSError) as error:
         print(f"bootstrap: {error}", file=sys.stderr)
         sys.exit(1)

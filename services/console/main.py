@@ -31,7 +31,7 @@ class Console(Service):
         app = create_app(
             self, title="Regente console", body_size_bytes_max=BODY_SIZE_BYTES_MAX, docs_url=None, redoc_url=None
         )  # those load scripts of a CDN
-        self._admin = BrokerAdmin(self.settings.amqp_admin_url, self.settings.vhost)
+        self._admin = BrokerAdmin(self.settings.amqp_admin_url, self.settings.vhost, self.settings.ca_file)
         context = self._context = Context(self.mongo, self.broker, self._admin, self.sealer, self.settings)
         app.state.console = context
         app.include_router(api_router())

@@ -50,6 +50,7 @@ class Executor(Service):
     """The process of an executor."""
 
     name = "executor"
+    beats = False  # its lease is what others take its runs over by
     settings: ExecutorSettings
 
     @cached_property
@@ -110,7 +111,9 @@ class Executor(Service):
             PacingRequests(paces, self._pacing),
         )  # fmt: skip
         waking = Waking(waits, self._crew)
-        self._lease = Lease(self.mongo, f"executor/{self.id}", self.id, beat_s=settings.lease_beat_s)
+        self._lease = Lease(
+            self.mongo, f"executor/{self.id}", self.id, beat_s=settings.lease_beat_s, facts=self.facts()
+        )
         await self._be_seen()
         self._consumers: list[Consumer] = [
             await self.broker.consume(replies_queue(self.id), self._handlers.on_worker_reply, prefetch=REPLIES_AT_ONCE),

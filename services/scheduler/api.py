@@ -68,6 +68,7 @@ class Amqp(_Part):
     vhost: str
     user: str
     password: str
+    tls: bool = Field(default=False, description="Whether these brokers speak TLS (amqps).")
 
 
 class Pending(_Part):
@@ -110,7 +111,7 @@ def router(robots: Robots, rights: Rights, settings: SchedulerSettings) -> APIRo
         return Authorised(
             amqp=Amqp(
                 hosts=settings.worker_hosts(), vhost=settings.vhost, user=worker_user(body.worker),
-                password=rights.password(body.worker, admission.grant),
+                password=rights.password(body.worker, admission.grant), tls=settings.worker_tls,
             )
         )  # fmt: skip
 

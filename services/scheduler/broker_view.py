@@ -6,6 +6,7 @@ also: shared.contracts.topology (permissions).
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ import httpx
 from services.scheduler.core.rights import WORKER_USER, Found
 from shared.contracts.topology import worker_permissions
 from shared.errors import TemporaryError
+from shared.outbound.trust import tls_context
 
 TIMEOUT_S = 5.0
 
@@ -21,9 +23,10 @@ TIMEOUT_S = 5.0
 class BrokerView:
     """Reads users, permissions and queues of one virtual host."""
 
-    def __init__(self, admin_url: str, vhost: str) -> None:
+    def __init__(self, admin_url: str, vhost: str, ca_file: str = "") -> None:
         self._vhost = quote(vhost, safe="")
-        self._clients = [_client(url.strip()) for url in admin_url.split(",") if url.strip()]
+        trust = tls_context(ca_file)
+        self._clients = [_client(url.strip(), trust) for url in admin_url.split(",") if url.strip()]
 
     async def close(self) -> None:
         """Close the connections to the API."""
@@ -62,11 +65,11 @@ class BrokerView:
         raise TemporaryError(f"the broker's management API does not answer {place}: {trouble!r}") from trouble
 
 
-def _client(url: str) -> httpx.AsyncClient:
+def _client(url: str, trust: ssl.SSLContext) -> httpx.AsyncClient:
     parts = httpx.URL(url)
     base = parts.copy_with(username=None, password=None, path=parts.path.rstrip("/"))
     auth = httpx.BasicAuth(parts.username, parts.password) if parts.username else None
-    return httpx.AsyncClient(base_url=base, auth=auth, timeout=TIMEOUT_S, trust_env=False)
+    return httpx.AsyncClient(base_url=base, auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=trust)
 
 
 def _permitted(plain: list[dict[str, Any]], topics: list[dict[str, Any]]) -> frozenset[str]:

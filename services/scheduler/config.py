@@ -19,6 +19,9 @@ class SchedulerSettings(ServiceSettings):
     worker_amqp_hosts: str = Field(
         default="", description="Brokers that robots are told, host:port by comma; empty: those of REGENTE_AMQP_URL."
     )
+    worker_amqp_tls: bool | None = Field(
+        default=None, description="Whether those brokers speak TLS to robots; empty: as REGENTE_AMQP_URL does."
+    )
     silent_s: float = Field(
         default=10.0, gt=0, description="A robot whose beat stands still this long is disconnected."
     )
@@ -52,6 +55,11 @@ class SchedulerSettings(ServiceSettings):
     robots_pending_max: int = Field(
         default=1000, ge=1, description="Robots that may wait for a person to authorise them."
     )
+
+    @property
+    def worker_tls(self) -> bool:
+        """Whether robots are to speak TLS to the broker."""
+        return self.worker_amqp_tls if self.worker_amqp_tls is not None else self.amqp_urls[0].startswith("amqps:")
 
     def worker_hosts(self) -> list[str]:
         """host:port of the brokers that robots connect to."""

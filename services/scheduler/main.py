@@ -92,8 +92,8 @@ class Scheduler(Service):
         """Make the loops and what they call."""
         settings, log = self.settings, self.log
         self.hints = Hints(self.broker)
-        self._view = BrokerView(settings.amqp_admin_url, settings.vhost)
-        self._admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost)
+        self._view = BrokerView(settings.amqp_admin_url, settings.vhost, settings.ca_file)
+        self._admin = BrokerAdmin(settings.amqp_admin_url, settings.vhost, settings.ca_file)
         self._compare = Sweeper(
             "scheduler.rights", settings.rights_sweep_s, self._compare_rights, log, turn_s_max=LONG_TURN_S
         )

@@ -11,6 +11,7 @@ repeated until two looks in a row find none.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,7 @@ import httpx
 
 from shared.contracts.topology import WorkerPermissions
 from shared.errors import ErrorCode, PermanentError, TemporaryError
+from shared.outbound.trust import tls_context
 
 TIMEOUT_S = 5.0
 CLOSE_WITHIN_S = 10.0
@@ -29,12 +31,14 @@ CLOSE_LOOKS = 3
 class BrokerAdmin:
     """Client of one management API (or a comma-separated list: the first that answers).
 
-    admin_url: http://user:password@host:15672. vhost: the virtual host of everything here.
+    admin_url: http(s)://user:password@host:15672. vhost: the virtual host of everything here. ca_file: PEM file of
+    authorities besides the machine's.
     """
 
-    def __init__(self, admin_url: str, vhost: str = "/") -> None:
+    def __init__(self, admin_url: str, vhost: str = "/", ca_file: str = "") -> None:
         self._vhost = quote(vhost, safe="")
-        self._clients = [_client(url.strip()) for url in admin_url.split(",") if url.strip()]
+        trust = tls_context(ca_file)
+        self._clients = [_client(url.strip(), trust) for url in admin_url.split(",") if url.strip()]
 
     async def put_user(self, name: str, password: str, tags: str = "") -> None:
         """Make a user, or give the one of that name this password and these tags."""
@@ -136,11 +140,11 @@ class BrokerAdmin:
         raise TemporaryError(f"the broker's management API does not answer: {trouble!r}") from trouble
 
 
-def _client(url: str) -> httpx.AsyncClient:
+def _client(url: str, trust: ssl.SSLContext) -> httpx.AsyncClient:
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}"
     auth = httpx.BasicAuth(httpx.URL(url).username or "guest", httpx.URL(url).password or "guest")
-    return httpx.AsyncClient(base_url=place, auth=auth, timeout=TIMEOUT_S, trust_env=False)
+    return httpx.AsyncClient(base_url=place, auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=trust)
 
 
 def _result(answer: httpx.Response, none_is_fine: bool) -> Any:

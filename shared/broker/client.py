@@ -28,6 +28,7 @@ from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter, gauge
+from shared.outbound.trust import tls_context
 
 CONNECT_TIMEOUT_S = 30.0
 PUBLISH_TIMEOUT_S = 10.0
@@ -47,7 +48,8 @@ class Broker:
 
     urls: amqp://user:password@host:port/vhost, tried in turn. instance: names the connection and the sender of
     messages. topology: queues declared, with all EXCHANGES, at each connect. on_connect: awaited after each connect.
-    user_id: the connection's own user, if messages are to carry its name; the broker refuses any other.
+    user_id: the connection's own user, if messages are to carry its name; the broker refuses any other. ca_file: PEM
+    file of authorities that amqps brokers may have besides the machine's.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class Broker:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         publish_timeout_s: float = PUBLISH_TIMEOUT_S,
         user_id: str | None = None,
+        ca_file: str = "",
     ) -> None:
         if not urls:
             raise ValueError("a broker needs at least one URL")
         self.on_connect: list[Callable[[], Awaitable[Any]]] = list(on_connect)
         self.instance = instance
         self._urls = list(urls)
+        self._tls = tls_context(ca_file) if any(url.startswith("amqps:") for url in urls) else None
         self._topology = tuple(topology)
         self._connect_timeout_s = connect_timeout_s
         self._publish_timeout_s = publish_timeout_s
@@ -295,7 +299,7 @@ class Broker:
         """Try the next node; the one that failed goes to the end of the list."""
         url = self._urls[0]
         try:
-            return await open_link(url, self.instance)
+            return await open_link(url, self.instance, self._tls)
         except TemporaryError:
             self._urls.append(self._urls.pop(0))
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from pika.exceptions import (
 
 from shared.broker.errors import ACCESS_REFUSED, ChannelClosed
 from shared.errors import TemporaryError
+from shared.outbound.trust import tls_context
 
 HEARTBEAT_S = 10
 BLOCKED_TIMEOUT_S = 60
@@ -167,9 +169,10 @@ class Channel:
             self.closed.set_result(ChannelClosed(code if isinstance(code, int) else 0, reason_of(error)))
 
 
-async def open_link(url: str, name: str) -> Link:
+async def open_link(url: str, name: str, tls: ssl.SSLContext | None = None) -> Link:
     """Connect to one broker node.
 
+    tls: whom to believe, for amqps; none: the machine's authorities.
     name: shown in the broker's list of connections. Raises: LoginRefused, TemporaryError.
     """
     loop = asyncio.get_running_loop()
@@ -181,7 +184,7 @@ async def open_link(url: str, name: str) -> Link:
             link.on_closed(error)
 
     connection = AsyncioConnection(
-        _parameters(url, name),
+        _parameters(url, name, tls),
         on_open_callback=lambda _: _answer(opened, None),
         on_open_error_callback=lambda _, error: _answer(opened, error),
         on_close_callback=on_close,
@@ -207,8 +210,10 @@ def _answer(future: asyncio.Future[Any], value: Any) -> None:
         future.set_result(value)
 
 
-def _parameters(url: str, name: str) -> Any:
+def _parameters(url: str, name: str, tls: ssl.SSLContext | None) -> Any:
     parameters = pika.URLParameters(url)
+    if url.startswith("amqps:"):
+        parameters.ssl_options = pika.SSLOptions(tls or tls_context(), urlsplit(url).hostname)
     parameters.heartbeat = HEARTBEAT_S
     parameters.blocked_connection_timeout = BLOCKED_TIMEOUT_S
     parameters.connection_attempts = 1

@@ -65,6 +65,10 @@ class EventKind(StrEnum):
     """A partner's endpoint takes deliveries again."""
     ENDPOINT_DISABLED = "endpoint_disabled"
     """A partner's endpoint wants nothing more (410); it gets nothing until it is put again."""
+    LEADER_REPLACED = "leader_replaced"
+    """An instance that led a piece of periodic work did not beat any more; another one leads."""
+    TWO_LEADERS = "two_leaders"
+    """An instance stood still while it led; two may have led for a moment. Their writes are guarded."""
     UNAUTHORISED_ATTEMPT = "unauthorised_attempt"
     """Somebody came with a robot's address and another key, or a robot did what it may not."""
 

@@ -36,9 +36,11 @@ class Mongo:
     """A client and one database of it. Connects at the first use; survives failovers and restarts of the servers.
 
     url: mongodb://... with user, password and replicaSet. db_name: the database. app_name: shown in the server's log.
+    ca_file: PEM file of the authorities of servers that speak TLS (tls=true in the URL, mongodb+srv).
     """
 
-    def __init__(self, url: str, db_name: str, *, app_name: str = "regente") -> None:
+    def __init__(self, url: str, db_name: str, *, app_name: str = "regente", ca_file: str = "") -> None:
+        trusted: dict[str, Any] = {"tlsCAFile": ca_file} if ca_file and _is_tls(url) and "tlsCAFile=" not in url else {}
         self.client: AsyncMongoClient[Document] = AsyncMongoClient(
             url,
             appname=app_name,
@@ -50,6 +52,7 @@ class Mongo:
             connectTimeoutMS=int(CONNECT_TIMEOUT_S * 1000),
             waitQueueTimeoutMS=int(SOCKET_TIMEOUT_S * 1000),
             maxPoolSize=POOL_SIZE_MAX,
+            **trusted,
         )
         concern = WriteConcern(w="majority", j=True, wtimeout=WRITE_TIMEOUT_MS)
         self.db: AsyncDatabase[Document] = self.client.get_database(db_name, write_concern=concern)
@@ -77,3 +80,7 @@ def first_line(error: BaseException) -> str:
     """An error's text without the driver's description of the whole topology, for one line of a log."""
     text = str(error).split(", Topology Description")[0].split(", Timeout:")[0].split("\n")[0]
     return text[:300] or type(error).__name__
+
+
+def _is_tls(url: str) -> bool:
+    return url.startswith("mongodb+srv:") or "tls=true" in url or "ssl=true" in url

@@ -227,6 +227,7 @@ _OTHERS = (
     Index("object_matches", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("circuits", (("account", _UP), ("state", _UP)), name="account"),
     Index("paces_learned", (("key", _UP), ("place", _UP), ("rev", _UP)), name="place"),
+    Index("leases", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     Index("paces_learned", (("seen_at", _UP),), expire_after_s=90 * _DAY_S, name="ttl"),
     Index("events", (("expires_at", _UP),), expire_after_s=0, name="ttl"),
     _pending("events"),

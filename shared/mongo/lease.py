@@ -1,6 +1,7 @@
 """Leases: who leads, and which instances live. A counter moves; who sees it stand still long enough may take over.
 
-Called by: executor (its own presence and that of the others), scheduler and delivery (leadership of periodic work).
+Called by: every service (its presence, shared/runtime/service.py), alerts and delivery (leading.py: leadership of
+periodic work), executor and collector (the presence of the others: whose work may be taken over).
 Survives a crash: the document in `leases`; the next owner takes it over with a higher token, and the token fences
 what it writes. Change also: `lease_*_s` in the executors' settings.
 
@@ -11,8 +12,10 @@ stand still, and the time in which it could not read (no primary, a frozen proce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
@@ -121,7 +124,8 @@ class Lease:
 
     name: its _id, `<kind>/<instance>`. owner: the instance; the same owner takes its own lease back at once, with a
     higher token. beat_s: how often the counter moves. still_s: how long it must stand still before another owner
-    takes it.
+    takes it. facts: fields of the document, for people. keep_s: nobody misses it so long after its last beat: it is
+    deleted then, and when it is given back; none: it stays, and its token never begins anew, which fencing needs.
     """
 
     def __init__(
@@ -132,6 +136,8 @@ class Lease:
         *,
         beat_s: float = BEAT_S,
         still_s: float = STILL_S,
+        facts: Mapping[str, Any] | None = None,
+        keep_s: float | None = None,
         clock: Callable[[], float] = monotonic_s,
     ) -> None:
         self.name = name
@@ -139,6 +145,8 @@ class Lease:
         self.token = 0
         self.held = False
         self._mongo = mongo
+        self._facts = dict(facts or {})
+        self._keep_s = keep_s
         self._beat_s = beat_s
         self._still_s = still_s
         self._clock = clock
@@ -165,13 +173,16 @@ class Lease:
         except PyMongoError as error:
             raise TemporaryError(f"lease {self.name} can't be read: {first_line(error)}") from error
         if found is None:
-            first = {"_id": self.name, "schema_version": 1, "owner": self.owner, "counter": 1, "token": 1, "at": now()}
-            return self._took(1 if await insert_once(self._mongo["leases"], first) else None)
+            first = {"_id": self.name, "schema_version": 1, "owner": self.owner, "counter": 1, "token": 1}
+            fresh = await insert_once(self._mongo["leases"], {**first, **self._facts, **self._moved()})
+            return self._took(1 if fresh else None)
         still = self._still.look(self.name, found["token"], found["counter"], self._clock())
         if found["owner"] not in (None, self.owner) and still < self._still_s:
             return False
         done = await self._take_over(found["token"], found["counter"])
-        return self._took(found["token"] + 1 if done.applied else None)
+        if self._took(found["token"] + 1 if done.applied else None) and found["owner"] not in (None, self.owner):
+            await self._followed(str(found["owner"]))
+        return self.held
 
     async def beat(self) -> bool:
         """Move the counter; False when the lease is another's meanwhile.
@@ -181,7 +192,7 @@ class Lease:
         at_s = self._clock()
         mine = {"_id": self.name, "owner": self.owner, "token": self.token}
         try:
-            done = await self._mongo["leases"].update_one(mine, {"$inc": {"counter": 1}, "$set": {"at": now()}})
+            done = await self._mongo["leases"].update_one(mine, {"$inc": {"counter": 1}, "$set": self._moved()})
         except PyMongoError as error:
             if is_transient(error):
                 raise TemporaryError(f"lease {self.name} can't be moved: {first_line(error)}") from error
@@ -191,6 +202,7 @@ class Lease:
         elif self.held:
             self.held = False
             _log.warning("lease lost", lease=self.name, token=self.token)
+            await self._lost(at_s - self._beaten_at_s)
         return self.held
 
     async def release(self) -> None:
@@ -199,7 +211,10 @@ class Lease:
             self.held = False
             mine = {"_id": self.name, "owner": self.owner, "token": self.token}
             try:
-                await self._mongo["leases"].update_one(mine, {"$set": {"owner": None}, "$inc": {"counter": 1}})
+                if self._keep_s is None:
+                    await self._mongo["leases"].update_one(mine, {"$set": {"owner": None}, "$inc": {"counter": 1}})
+                else:
+                    await self._mongo["leases"].delete_one(mine)
             except PyMongoError as error:
                 _log.warning("lease not given back", lease=self.name, reason=first_line(error))
 
@@ -237,9 +252,19 @@ class Lease:
             self._mongo["leases"],
             self.name,
             {"token": token, "counter": counter},
-            {"$set": {"owner": self.owner, "at": now()}, "$inc": {"token": 1, "counter": 1}},
+            {"$set": {"owner": self.owner, **self._facts, **self._moved()}, "$inc": {"token": 1, "counter": 1}},
             op=new_id("op_"),
         )
+
+    def _moved(self) -> dict[str, Any]:
+        at = now()
+        return {"at": at, **({"expires_at": at + timedelta(seconds=self._keep_s)} if self._keep_s else {})}
+
+    async def _followed(self, owner: str) -> None:
+        """It was another's, who did not give it back."""
+
+    async def _lost(self, held_s: float) -> None:
+        """Another took it, while this process believed for `held_s` seconds after its last beat that it was its own."""
 
     def _took(self, token: int | None) -> bool:
         if token is not None:

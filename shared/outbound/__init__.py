@@ -14,7 +14,8 @@ followed here; certificates are always checked. What can go wrong:
 """
 
 from shared.outbound.errors import BadBody, Broken, OutboundError, Refused, TooLarge
-from shared.outbound.exchange import Answer, Outbound, Request, checked_url, tls_context
+from shared.outbound.exchange import Answer, Outbound, Request, checked_url
+from shared.outbound.trust import tls_context
 
 __all__ = [
     "Answer",

@@ -178,17 +178,6 @@ def checked_url(url: httpx.URL | str) -> httpx.URL:
     return parsed
 
 
-def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """Certificates are always checked, against the machine's authorities and those of `ca_file` (PEM).
-
-    Raises: OSError, ssl.SSLError for a file that can't be read.
-    """
-    context = ssl.create_default_context()
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context
-
-
 def _said(error: Exception) -> str:
     """A library's error in words that hold nothing of the request."""
     if isinstance(error, httpx.ConnectError):

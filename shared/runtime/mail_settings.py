@@ -21,7 +21,6 @@ class MailSettings(ServiceSettings):
     mail_from: str = Field(
         default="", validate_default=True, description="Address that mail is sent from; needed with a mail server."
     )
-    ca_file: str = Field(default="", description="PEM file of further authorities, for mail and calls out.")
 
     @field_validator("smtp_url")
     @classmethod

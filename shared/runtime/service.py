@@ -30,7 +30,9 @@ from shared.errors import TemporaryError
 from shared.mongo import Mongo, first_line
 from shared.mongo.guarded import is_transient
 from shared.mongo.indexes import apply_indexes
+from shared.mongo.lease import Lease
 from shared.obs import logs, tracing
+from shared.obs.clock import now
 from shared.obs.log_store import LogStore
 from shared.obs.metrics import gauge
 from shared.runtime.http import VERSION, create_app
@@ -44,6 +46,8 @@ HTTP_GRACE_S = 3
 PAUSE_S = 1.0
 TRACES_S = 2.0
 PING_S = 2.0
+PRESENCE_BEAT_S = 1.0
+PRESENCE_KEEP_S = 86400.0
 PING_TIMEOUT_S = 3.0
 
 _ready = gauge("ready", "1 while the service works.")
@@ -54,13 +58,17 @@ class Service:
     """Base of every service: subclass it, give it a name, say what it does."""
 
     name: ClassVar[str] = ""
+    beats: ClassVar[bool] = True
+    """Whether its instances beat in `leases`; false where a service's own lease does that already."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         self.log = logs.get_logger(f"services.{self.name}")
         self.sealer = Sealer(settings.master_key_bytes)
-        self.mongo = Mongo(settings.mongo_url, settings.mongo_db, app_name=settings.instance)
-        self.broker = Broker(settings.amqp_urls, instance=settings.instance, topology=self.queues())
+        self.mongo = Mongo(settings.mongo_url, settings.mongo_db, app_name=settings.instance, ca_file=settings.ca_file)
+        self.broker = Broker(
+            settings.amqp_urls, instance=settings.instance, topology=self.queues(), ca_file=settings.ca_file
+        )
         self.watchdog = Watchdog(settings.watchdog_s)
         self.started = False
         self.stopping = asyncio.Event()
@@ -78,6 +86,14 @@ class Service:
     def queues(self) -> Sequence[Queue]:
         """Queues that are declared at each connect; more than the services' common ones where a service says so."""
         return service_queues()
+
+    def facts(self) -> dict[str, Any]:
+        """What people want to know of this instance: the fields of its lease beside those of every lease."""
+        settings = self.settings
+        return {
+            "service": self.name, "instance": settings.instance, "host": socket.gethostname(), "pid": os.getpid(),
+            "version": VERSION, "started_at": now(), "url": f"{settings.http_scheme}://{settings.http_host}:{settings.http_port}",
+        }  # fmt: skip
 
     async def missing(self) -> list[str]:
         """What keeps this service from working now, for /readyz; empty when it is ready."""
@@ -141,6 +157,7 @@ class _Process:
     def __init__(self, service_class: type[Service], settings: ServiceSettings) -> None:
         self._service_class = service_class
         self._settings = settings
+        self._presence: Lease | None = None
 
     async def live(self, listening: socket.socket) -> int:
         """From the first line to the last. Returns: the exit code."""
@@ -151,7 +168,7 @@ class _Process:
         logs.log_unhandled(asyncio.get_running_loop())
         store = LogStore(service.mongo, service.name, self._settings.instance, keep_days=self._settings.log_keep_days)
         store.start()
-        server = _Server(_http_config(service.app()))
+        server = _Server(_http_config(service.app(), self._settings))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
         working = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(service.stopping.wait(), name="stop")
@@ -181,6 +198,12 @@ class _Process:
         service = self._service
         await self._until_there("database", service.mongo.ping)
         await self._until_there("database", lambda: apply_indexes(service.mongo))
+        if service.beats:
+            self._presence = Lease(
+                service.mongo, f"{service.name}/{service.settings.instance}", service.settings.instance,
+                beat_s=PRESENCE_BEAT_S, facts=service.facts(), keep_s=PRESENCE_KEEP_S,
+            )  # fmt: skip
+            self._presence.start()
         await self._until_there("broker", service.broker.start, tell=False)  # the client tells it itself
         await self._until_there("work", service.start)
         service.started = True
@@ -241,6 +264,8 @@ class _Process:
         server.should_exit = True
         await self._bounded("http", asyncio.wait({serving}), HTTP_GRACE_S + 1)
         await self._bounded("broker", service.broker.stop(), 4)
+        if self._presence is not None:
+            await self._bounded("presence", self._presence.stop(), 2)
         self._log.info("service stopped")
         await self._bounded("logs", store.stop(), 4)
         await self._bounded("traces", asyncio.to_thread(tracing.stop, TRACES_S), TRACES_S + 1)
@@ -258,9 +283,11 @@ class _Process:
             self._log.exception("failed while stopping", part=what)
 
 
-def _http_config(app: FastAPI) -> uvicorn.Config:
+def _http_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        ssl_certfile=settings.http_tls_cert or None,
+        ssl_keyfile=settings.http_tls_key or None,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -13,16 +13,19 @@ import base64
 import binascii
 import os
 import re
+import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.domain.addresses import networks
+from shared.outbound.trust import tls_context
 from shared.seal import MASTER_KEY_SIZE_BYTES
 
 PREFIX = "REGENTE_"
@@ -57,6 +60,12 @@ class ServiceSettings(BaseSettings):
     )
     http_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
+    http_tls_cert: str = Field(default="", description="PEM file of its certificate and chain: it speaks https then.")
+    http_tls_key: str = Field(default="", description="PEM file of the certificate's key.")
+    ca_file: str = Field(
+        default="",
+        description="PEM file of authorities besides the machine's, for broker, database, services, mail, calls out.",
+    )
     instance: str = Field(default="", description="Name of this process, such as executor-1; no dots.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_keep_days: int = Field(default=14, ge=1, le=3650, description="Days that log lines stay in the database.")
@@ -76,6 +85,11 @@ class ServiceSettings(BaseSettings):
         default=120.0, ge=0, le=86_400, description="Seconds after which a loop that stands still is hung; 0: never."
     )
     home: Path = Field(default=Path(".regente"), description="Folder of the installation's own data.")
+
+    @property
+    def http_scheme(self) -> str:
+        """What this service speaks."""
+        return "https" if self.http_tls_cert else "http"
 
     @property
     def amqp_urls(self) -> list[str]:
@@ -101,6 +115,16 @@ class ServiceSettings(BaseSettings):
     def otlp_header_values(self) -> dict[str, str]:
         """Headers of what is sent to the collector of traces, by name."""
         return _pairs(self.otlp_headers.get_secret_value())
+
+    @model_validator(mode="after")
+    def _tls(self) -> ServiceSettings:
+        if bool(self.http_tls_cert) != bool(self.http_tls_key):
+            raise ValueError("set both REGENTE_HTTP_TLS_CERT and REGENTE_HTTP_TLS_KEY, or neither")
+        if self.http_tls_cert:
+            _loads("REGENTE_HTTP_TLS_CERT", lambda: _server_side(self.http_tls_cert, self.http_tls_key))
+        if self.ca_file:
+            _loads("REGENTE_CA_FILE", lambda: tls_context(self.ca_file))
+        return self
 
     @field_validator("otlp_url")
     @classmethod
@@ -130,7 +154,7 @@ class ServiceSettings(BaseSettings):
             raise ValueError("it must begin with mongodb://")
         return value
 
-    @field_validator("console_url", "collector_url", "scheduler_url", "executor_url", "delivery_url")
+    @field_validator("console_url", "collector_url", "scheduler_url", "executor_url", "delivery_url", "alerts_url")
     @classmethod
     def _http(cls, value: str) -> str:
         return _urls(value, ("http", "https")).rstrip("/")
@@ -229,6 +253,21 @@ def _lines(settings_class: type[BaseSettings], error: ValidationError) -> list[s
         hint = f" ({field.description})" if field is not None and field.description else ""
         lines.append(f"{PREFIX}{name.upper()}: {what}{hint}")
     return lines
+
+
+def _server_side(certificate: str, key: str) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+
+
+def _loads(setting: str, load: Callable[[], object]) -> None:
+    """Raises: ValueError that names the setting and says what is wrong with its file."""
+    try:
+        load()
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"{setting}: the file can't be used: {reason}; make certificates with `regente certs`"
+        ) from None
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -90,7 +90,9 @@ def waiting_messages(stack: Stack) -> dict[str, int]:
     """Hand-off queues that are not empty, and dead letters."""
     servers = stack.launcher.servers
     assert servers is not None
-    rows: list[dict[str, Any]] = httpx.get(f"{servers.amqp_admin_url}/api/queues", timeout=10).json()
+    rows: list[dict[str, Any]] = httpx.get(
+        f"{servers.amqp_admin_url.split(',')[0]}/api/queues", timeout=10, verify=stack.trust
+    ).json()
     named = [row for row in rows if row["name"].endswith((".handoffs", ".dead"))]
     return {row["name"]: row["messages"] for row in named if row.get("messages")}
 

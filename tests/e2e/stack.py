@@ -32,7 +32,7 @@ from deploy.local import parts
 from deploy.local.guardian import descendants
 from deploy.local.launcher import Launcher
 from deploy.local.processes import kill_group
-from deploy.local.settings import PORTS, StackSettings, free_ports
+from deploy.local.settings import CLUSTER_PORTS, PORTS, StackSettings, free_ports
 from deploy.local.supervisor import Kept, State
 from tests.otlp_receiver import receiving
 
@@ -42,14 +42,17 @@ DEADLINE_S = 90.0
 
 
 class Stack:
-    """A running system with two executors and two robots."""
+    """A running system with two executors and two robots; as a cluster, with three of each server and two of each
+    service behind a proxy."""
 
-    def __init__(self, home: Path, parts_home: Path) -> None:
-        ports = free_ports((*PORTS, *DEMO_PORTS, "executor_2_base"))
+    def __init__(self, home: Path, parts_home: Path, *, cluster: bool = False) -> None:
+        ports = free_ports((*PORTS, *DEMO_PORTS, "executor_2_base", *CLUSTER_PORTS))
         self.home = home
         self._clients = contextlib.ExitStack()
         _link_parts(home, parts_home)
-        self.launcher = Launcher(StackSettings(home, {name: ports[name] for name in PORTS}, None, None, None))
+        own = {name: ports[name] for name in PORTS}
+        members = {name: ports[name] for name in CLUSTER_PORTS} if cluster else None
+        self.launcher = Launcher(StackSettings(home, own, None, None, None, members))
         self._demo_env = {setting: str(ports[name]) for name, (setting, _) in DEMO_PORTS.items()}
         self._spare_port = ports["executor_2_base"]
         self.workflow = workflow_files(f"https://127.0.0.1:{ports['portal']}")
@@ -57,22 +60,27 @@ class Stack:
     def start(self) -> None:
         """Start everything, as an operator would set it up."""
         os.environ["REGENTE_DELIVERY_SCHEDULE_S"] = "0.2,0.5,1,1,1,2,2,2"
+        os.environ["REGENTE_ALERTS_EVALUATE_S"] = os.environ["REGENTE_ALERTS_FORECAST_S"] = "1"
         self.traces = self._clients.enter_context(receiving())
         os.environ["REGENTE_OTLP_URL"] = self.traces.url
         self.launcher.prepare({})
         self.launcher.start()
-        first = self.launcher.service("executor")
+        if self.launcher.settings.cluster is None:
+            self._add_executor()
+        env = {**self.launcher.environment(), **self._demo_env, "REGENTE_AGENT_BROWSER": parts.browser(self.home)}
+        self.launcher.add(demo_processes(self.home, env))
+        self._connect()
+        self._prepare()
+
+    def _add_executor(self) -> None:
         url = f"http://127.0.0.1:{self._spare_port}"
         moved = {
             "REGENTE_HTTP_PORT": str(self._spare_port),
             "REGENTE_INSTANCE": "executor-2",
             "REGENTE_EXECUTOR_URL": url,
         }
+        first = self.launcher.service("executor")
         self.launcher.add([replace(first, name="executor-2", env=moved, port=self._spare_port)])
-        env = {**self.launcher.environment(), **self._demo_env, "REGENTE_AGENT_BROWSER": parts.browser(self.home)}
-        self.launcher.add(demo_processes(self.home, env))
-        self._connect()
-        self._prepare()
 
     def stop(self) -> None:
         """Stop everything."""
@@ -87,15 +95,24 @@ class Stack:
         )
         self.admin = Admin.model_validate(json.loads((self.home / "admin.json").read_text()))
         opened = self._clients.enter_context
-        self.console = opened(Console(self.admin))
+        self.trust = self._services_trust()
+        self.console = opened(Console(self.admin, self.trust))
         self.portal = opened(httpx.Client(base_url=self.demo.portal_origin, verify=self._trust(), timeout=15))
         partner_url = self.partner_settings.webhook_url.removesuffix("/webhooks")
         self.partner = opened(httpx.Client(base_url=partner_url, timeout=15))
         key = {"authorization": f"Bearer {self.admin.key}"}
-        self.collector = opened(httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key))
+        self.collector = opened(
+            httpx.Client(base_url=self.admin.collector_url, timeout=30, headers=key, verify=self.trust)
+        )
         assert self.launcher.servers is not None
         client: MongoClient[dict[str, Any]] = opened(MongoClient(self.launcher.servers.mongo_url, tz_aware=True))
         self.database = client["regente"]
+
+    def _services_trust(self) -> ssl.SSLContext | bool:
+        """Whom to believe of the services: a cluster speaks TLS, with an authority of its own."""
+        if self.launcher.settings.cluster is None:
+            return True
+        return ssl.create_default_context(cafile=self.home / "certs" / "ca.pem")
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.demo.pki_folder / "ca.pem")
@@ -234,9 +251,9 @@ def _link_parts(home: Path, parts_home: Path) -> None:
 
 
 @contextlib.contextmanager
-def running_stack(home: Path, parts_home: Path) -> Iterator[Stack]:
+def running_stack(home: Path, parts_home: Path, *, cluster: bool = False) -> Iterator[Stack]:
     """A started stack, stopped at the end in any case."""
-    stack = Stack(home, parts_home)
+    stack = Stack(home, parts_home, cluster=cluster)
     try:
         stack.start()
         yield stack

@@ -34,6 +34,10 @@ class Prometheus:
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
 
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._http.close()
+
     def ready(self) -> bool:
         """Whether it answers."""
         try:
@@ -76,11 +80,12 @@ def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    running = Prometheus(f"http://{address}")
     try:
-        running = Prometheus(f"http://{address}")
         stack.until(running.ready, "Prometheus is ready", tell=(folder / "log").read_text)
         yield running
     finally:
+        running.close()
         child.terminate()
         try:
             child.wait(STOP_S)

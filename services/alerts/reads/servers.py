@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -134,9 +135,9 @@ def _queue(name: str, waiting: int, dead: int) -> Observation:
     return Observation(f"queue/{name}", f"queue {name}", scope={"service": name}, measures=measures)
 
 
-async def look_at_services(addresses: Mapping[str, str]) -> list[Observation]:
-    """Services that don't answer at their address."""
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
+async def look_at_services(addresses: Mapping[str, str], trust: ssl.SSLContext) -> list[Observation]:
+    """Services that don't answer at their address. trust: whom to believe where it is https."""
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False, verify=trust) as client:
         reasons = await asyncio.gather(*(_probe(client, url) for url in addresses.values()))
     return [
         Observation(

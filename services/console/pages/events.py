@@ -62,6 +62,8 @@ def kinds(visit: Visit) -> dict[EventKind, str]:
         EventKind.ENDPOINT_DOWN: _("endpoint down"),
         EventKind.ENDPOINT_UP: _("endpoint up again"),
         EventKind.ENDPOINT_DISABLED: _("endpoint disabled"),
+        EventKind.LEADER_REPLACED: _("another instance leads"),
+        EventKind.TWO_LEADERS: _("two may have led"),
         EventKind.UNAUTHORISED_ATTEMPT: _("unauthorised attempt"),
     }
 

@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 from services.console.store.context import Context
 from shared.contracts.topology import SERVICE_QUEUES
 from shared.errors import ErrorCode, PermanentError, RegenteError
+from shared.outbound.trust import tls_context
 
 PROBE_TIMEOUT_S = 2.0
 HEALTH_KEPT_S = 3.0
@@ -48,7 +49,8 @@ async def _services(context: Context) -> list[dict[str, Any]]:
         "delivery": settings.delivery_url,
         "alerts": settings.alerts_url,
     }
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as client:
+    trust = tls_context(settings.ca_file)
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False, verify=trust) as client:
         probed = await asyncio.gather(*(_probe(client, name, str(url)) for name, url in urls.items() if url))
     here = {"service": "console", "url": settings.console_url, "ready": True, "reason": None, "answered_s": 0.0}
     return [here, *probed]

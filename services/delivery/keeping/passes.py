@@ -17,13 +17,12 @@ from services.delivery.keeping.evidence import BATCH as LINKS
 from services.delivery.keeping.evidence import EvidenceKeeping
 from shared.mongo import Mongo
 from shared.mongo.files import Files
-from shared.mongo.lease import Lease
+from shared.mongo.leading import KEEPING, Leading
 from shared.obs.clock import monotonic_s, now
 from shared.obs.logs import get_logger
 from shared.obs.metrics import gauge
 from shared.seal import Sealer
 
-LEASE = "keeping/leader"
 BATCHES_MAX = 20
 """Batches of one account in one pass; the rest waits for the next, so that daily work has the database."""
 LEADS = gauge("keeping_leads", "1 while this instance archives, deletes and erases.", [])
@@ -41,7 +40,7 @@ class Keeping:
     ) -> None:
         """interval_s: between two passes of retention. grace_s: so long bytes without a link stay."""
         self._mongo = mongo
-        self._lease = Lease(mongo, LEASE, instance)
+        self._lease = Leading(mongo, KEEPING, instance)
         files = Files(mongo)
         self._evidence = EvidenceKeeping(mongo, grace_s=grace_s)
         self._archive = Archive(mongo, feed, self._evidence, files, self._leads)
@@ -59,7 +58,7 @@ class Keeping:
 
     async def sweep(self) -> None:
         """Carry out erasures; now and then a pass over what is old. Nothing while another instance leads."""
-        LEADS.set(int(self._lease.held))
+        LEADS.set(int(self._lease.leads))
         if not self._leads():
             return
         try:
@@ -99,4 +98,4 @@ class Keeping:
                 return
 
     def _leads(self) -> bool:
-        return self._lease.fresh
+        return self._lease.leads

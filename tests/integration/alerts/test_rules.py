@@ -312,8 +312,9 @@ async def test_a_limit_is_nearly_and_then_wholly_used_up(alerts: Alerts) -> None
     assert warned["until"] == reached["until"] > now(), "the end of the hour"
     await alerts.run()
     assert {alert["state"] for alert in await alerts.all()} == {"firing"}, "it stays so until then"
-    await alerts.store.mongo["alerts"].update_many({}, {"$set": {"until": ago(seconds=1)}})
-    await alerts.run()
+    await alerts.evaluation.run(warned["until"] - timedelta(seconds=1))
+    assert {alert["state"] for alert in await alerts.all()} == {"firing"}, "a second before its end as well"
+    await alerts.evaluation.run(warned["until"] + timedelta(seconds=1))
     assert {(alert["state"], alert["resolved_why"]) for alert in await alerts.all()} == {("resolved", "over")}
     assert await world.mongo["events"].count_documents({"pending": {"$ne": None}}) == 0
 

@@ -1,0 +1,1 @@
+"""Containers on one machine, alone or as a cluster; docs/deploy.md."""

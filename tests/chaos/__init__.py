@@ -1,0 +1,1 @@
+"""Faults put into a running cluster, one after the other, while tasks flow: `make chaos`."""

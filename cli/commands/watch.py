@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -70,12 +71,18 @@ def watch(
     asking = Asking({name: value for name, value in query.items() if value is not None}, every)
     watching = Watching(Limits(lost_after, repeat, severity), time.monotonic())
     asking.start()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # the terminal's cursor comes back
     try:
         _follow(watching, asking, alarm, Screen(as_json))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     finally:
         asking.stop()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _follow(watching: Watching, asking: Asking, alarm: Alarm, screen: Screen) -> None:

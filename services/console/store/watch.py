@@ -3,7 +3,7 @@
 Called by: api/alerts.py (`GET watch`), pages (frame, alerts), cli (`regente watch`). Owns nothing. alerts notices when
 another service is silent; that alerts is silent is noticed here: the lease of the one that leads it stands still, as
 this process sees it by its own clock. Survives a crash: nothing; a new process looks anew. Change also:
-services/alerts/main.py (its lease).
+shared/mongo/leading.py (its lease).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from services.console.store.context import Context
 from services.console.store.listing import QUERY_TIME_MS_MAX, seen_accounts
 from services.console.store.silences import with_silence
 from shared.domain.alert_rules import AlertSeverity
+from shared.mongo.leading import EVALUATION
 from shared.obs.clock import monotonic_s
 
-LEADER = "evaluation/leader"
+LEADER = f"{EVALUATION}/leader"
 """The lease of the instance of alerts that evaluates the rules."""
 LOOKED_AT_EVERY_S = 1.0
 WATCHED_MAX = 500

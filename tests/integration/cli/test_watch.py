@@ -46,9 +46,9 @@ def watching(url: str, token: str, *options: str, out: Any, err: Any = None) -> 
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         try:
-            process.wait(NOISE_S)
+            assert process.wait(NOISE_S) == 0
         finally:
             process.kill()
 

@@ -392,6 +392,7 @@ def test_events_page_follows(console: Site, browser: Browser, language: str, tit
 
 @pytest.mark.parametrize("path", ["/workflows", f"/workflows/{ACME}/tax", "/runs", "/tasks"])
 def test_other_pages_open(console: Site, browser: Browser, path: str) -> None:
+    put_run(console, put_task(console), put_worker(console, "0c0000000077"))
     with browsing.visiting(browser, console, "ada") as page:
         page.goto(path)
         expect(page.locator("h1")).to_be_visible()

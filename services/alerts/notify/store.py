@@ -102,14 +102,15 @@ class NotifyStore:
             await retried(lambda: alerts.bulk_write(again, ordered=False), "marking of alerts")
 
     async def sources(self, now: datetime) -> list[Source]:
-        """Alerts that may hold others back: open, or over since a moment."""
+        """Alerts that may hold others back: open, or over since a moment. One that never fired was nothing."""
         kinds = {"$in": sorted(SOURCE_KINDS)}
         fields = {"kind": 1, "target": 1, "resolved_at": 1}
         alerts = self.mongo["alerts"]
         found = (
             await alerts.find({"open": True, "key": {"$gt": ""}, "kind": kinds}, fields).limit(SOURCES_MAX).to_list()
         )
-        over = {"kind": kinds, "resolved_at": {"$gt": now - GRACE, "$type": "date"}}
+        since = {"$gt": now - GRACE, "$type": "date"}
+        over = {"kind": kinds, "resolved_at": since, "fired_at": {"$type": "date"}}
         found += await alerts.find(over, fields).limit(SOURCES_MAX).to_list()
         return [source_of(document) for document in found]
 

@@ -22,6 +22,7 @@ from services.alerts.core.findings import Finding
 from services.alerts.main import AlertsService
 from services.alerts.notify.beat import Able
 from services.alerts.notify.digest import PATH
+from services.alerts.notify.store import NotifyStore
 from shared.domain.alert_rules import DEFAULTS, RuleKind
 from shared.domain.alert_state import AlertState
 from shared.domain.events import EventKind, Severity, event_document
@@ -542,3 +543,13 @@ async def test_without_any_database_the_settings_people_are_told_and_the_beat_st
     assert not [text for text in texts if "Um serviço" in text], "it follows from the database"
     assert side.got("/beat") == []
     assert "database does not answer" in str(json.loads(side.got("/fail")[0].body)["problems"])
+
+
+async def test_a_source_that_never_fired_holds_nothing_back_once_it_is_over(alerts: Alerts) -> None:
+    """At its start a service may see the broker away for a moment."""
+    at = now()
+    fields = {"kind": "broker_unhealthy", "target": "broker", "state": "resolved", "resolved_at": at}
+    await alerts.store.mongo["alerts"].insert_many(
+        [{"_id": "alert_passed", "fired_at": None, **fields}, {"_id": "alert_was", "fired_at": at, **fields}]
+    )
+    assert [source.id for source in await NotifyStore(alerts.store.mongo).sources(at)] == ["alert_was"]

@@ -252,8 +252,11 @@ def test_rules_about_partners(stack: Stack, scene: Scene, side: PartnerSide) -> 
     for task in waiting:
         scene.call("POST", f"tasks/{task}/cancel")
     scene.call("POST", f"workflows/{scene.account}/{bad}/release")
+    scene.call("POST", "deliveries/replay", account=scene.account, state="dead", endpoint=gone)
     scene.resolved(fired)
     stack.console._call("DELETE", f"sources/{scene.account}/{source}")
+    open_ = {"state": {"$in": ["pending", "retrying", "dead"]}}
+    stack.until(lambda: not stack.database["deliveries"].count_documents(open_), "everything is delivered")
 
 
 def test_rules_about_robots_at_work(stack: Stack, scene: Scene) -> None:

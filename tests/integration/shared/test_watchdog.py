@@ -72,7 +72,7 @@ def test_systemd_hears_of_a_process_until_its_event_loop_is_blocked(
             heard.append(systemd.recv(100))
         (tmp_path / "blocks").touch()
         process.until(lambda: told(process), "the stacks")
-        assert {line["loop"] for line in told(process)} <= {"event loop", "sample.blocks"}
+        assert {line["loop"] for line in told(process)} <= {"event loop", "sample.blocks", "lease.sample"}
         assert any("block_everything" in line["stacks"] for line in told(process))
         systemd.setblocking(False)
         while _pending(systemd):

@@ -30,7 +30,7 @@ _MANAGED: Mapping[str, tuple[str, ...]] = {
 _REPLIES = r"reply\.\*\.[^.]+"
 _SENDS: Mapping[str, str] = {
     "collector": r"task\.accepted",
-    "scheduler": r"run\.opened",
+    "scheduler": r"run\.opened|task\.finished",
     "executor": r"task\.(finished|returned)|run\.(opened|finished)|decision\.asked",
 }
 """Routing keys of hints on HANDOFFS, beside commands, which everybody issues; patterns."""

@@ -50,7 +50,6 @@ _WRITES: Mapping[str, Mapping[str, str]] = {
     "executor": {
         "tasks": "u", "runs": "u", "steps": "iu", "late_replies": "i", "decisions": "iu", "paces_learned": "iud",
         "object_matches": "iud", "evidence": "iu", "evidence_links": "iu", "blobs.files": "iud", "blobs.chunks": "iud",
-        "files": "u",
     },
     "delivery": {
         "tasks": "ud", "runs": "ud", "steps": "d", "late_replies": "d", "decisions": "ud", "deliveries": "iud",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,13 +14,14 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
+from typer.testing import CliRunner
 
+from cli.main import app
 from shared.contracts.rights import SERVICES, own_queues, user_of
 from shared.contracts.topology import (
     DEAD,
     EXCHANGES,
     HANDOFFS,
-    SERVICE_QUEUES,
     WORKERS,
     instructions_queue,
     service_queues,
@@ -33,7 +35,7 @@ UNAUTHORIZED = 13
 ACCESS_REFUSED = 403
 HINTS = {
     "task.accepted": {"collector"}, "run.opened": {"scheduler", "executor"}, "run.finished": {"executor"},
-    "task.finished": {"executor"}, "task.returned": {"executor"}, "decision.asked": {"executor"},
+    "task.finished": {"scheduler", "executor"}, "task.returned": {"executor"}, "decision.asked": {"executor"},
     "command.scheduler": set(SERVICES), "anything.else": set(),
 }  # fmt: skip
 
@@ -53,6 +55,33 @@ def passwords(servers: Addresses, amqp_url: str, mongo_db: str) -> Iterator[dict
     with httpx.Client(base_url=servers.amqp_admin, timeout=20) as admin:
         for service in SERVICES:
             admin.delete(f"/api/users/{quote(user_of(service))}").raise_for_status()
+
+
+def test_the_command_makes_users_and_the_files_that_services_read(
+    servers: Addresses, amqp_url: str, mongo_db: str, passwords: dict[str, str], tmp_path: Path
+) -> None:
+    admin = {
+        "REGENTE_AMQP_URL": amqp_url, "REGENTE_AMQP_ADMIN_URL": servers.amqp_admin, "REGENTE_MONGO_URL": servers.mongo,
+        "REGENTE_MONGO_DB": mongo_db,
+    }  # fmt: skip
+    folder = tmp_path / "users"
+    for _ in range(2):  # again: the same passwords
+        done = CliRunner().invoke(app, ["service-users", str(folder)], env=admin)
+        assert done.exit_code == 0, done.output
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for service in SERVICES:
+        files = {path.name: path for path in (folder / service).iterdir()}
+        tagged = service in ("console", "scheduler", "alerts")
+        assert set(files) == {"password", "amqp_url", "mongo_url"} | ({"amqp_admin_url"} if tagged else set())
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in files.values())
+        Connection(files["amqp_url"].read_text()).raw.close()
+        with MongoClient[dict[str, Any]](files["mongo_url"].read_text()) as client:
+            assert not refused(client[mongo_db]["tasks"].find_one)
+        if tagged:
+            httpx.get(f"{files['amqp_admin_url'].read_text()}/api/queues", timeout=20).raise_for_status()
+    wrong = CliRunner().invoke(app, ["service-users", str(folder)], env={**admin, "REGENTE_MONGO_URL": ""})
+    assert wrong.exit_code == 2
+    assert "REGENTE_MONGO_URL" in wrong.output
 
 
 def refused(call: Any, *args: Any) -> bool:
@@ -147,14 +176,3 @@ def test_a_service_uses_its_own_queues_and_keys_and_no_other(amqp_url: str, pass
         assert not link.may("basic_get", robots) or service == "scheduler", service
         link.raw.close()
     admin.raw.close()
-
-
-def test_every_common_queue_is_somebodys() -> None:
-    owned = [queue.name for service in SERVICES for queue in own_queues(service)]
-    assert sorted(owned) == sorted(queue.name for queue in service_queues())
-    assert {queue.reader for queue in SERVICE_QUEUES} <= set(SERVICES)
-
-
-def test_every_collection_is_inserted_into_by_somebody() -> None:
-    assert {name for s in SERVICES for name, how in writes(s).items() if "i" in how} >= set(COLLECTIONS)
-    assert {name for s in SERVICES for name in writes(s)} <= {*COLLECTIONS, *BUCKETS}

@@ -60,6 +60,7 @@ class Stack:
     def start(self) -> None:
         """Start everything, as an operator would set it up."""
         os.environ["REGENTE_DELIVERY_SCHEDULE_S"] = "0.2,0.5,1,1,1,2,2,2"
+        os.environ["REGENTE_ALERTS_PRIVATE_ALLOWED"] = "127.0.0.0/8,::1/128"  # the partner, who is told of alerts too
         os.environ["REGENTE_ALERTS_EVALUATE_S"] = os.environ["REGENTE_ALERTS_FORECAST_S"] = "1"
         self.traces = self._clients.enter_context(receiving())
         os.environ["REGENTE_OTLP_URL"] = self.traces.url

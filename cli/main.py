@@ -35,6 +35,7 @@ from cli.commands import (
     recipient,
     rule,
     run,
+    service_users,
     silence,
     source,
     status,
@@ -104,6 +105,7 @@ app.command("events")(events.events)
 app.command("watch")(watch.watch)
 app.command("doctor")(doctor.doctor)
 app.command("certs")(certs.certs)
+app.command("service-users")(service_users.service_users)
 for steer in (
     task_steer.hold,
     task_steer.release,

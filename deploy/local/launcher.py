@@ -20,6 +20,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pymongo.errors import PyMongoError
+
 from deploy.local import parts
 from deploy.local.cluster import ClusterServers, certificates, proxy_config
 from deploy.local.console_lines import StackError, say, step
@@ -29,6 +31,8 @@ from deploy.local.servers import STOP_S as SERVERS_STOP_S
 from deploy.local.servers import Servers, clean_environment, kept_secret, log_end
 from deploy.local.settings import INSTANCES, REPO, SERVERS, SERVICES, StackSettings, check_ports
 from deploy.local.supervisor import Kept, Supervisor, answers
+from shared.contracts.rights import broker_rights, user_of
+from shared.runtime.users import as_user, make_database_users
 
 VERSION = "0.1.0"
 STOP_S = 20.0
@@ -103,10 +107,13 @@ class Launcher:
 
         Raises: StackError; nothing of them runs then.
         """
-        servers = Servers(self.home, self.home, {name: self.settings.ports[name] for name in SERVERS})
+        ports = {name: self.settings.ports[name] for name in SERVERS}
+        servers = Servers(self.home, self.home, ports, own_users=self.settings.own_users)
         servers.cancelled = lambda: self.stopping
         self.servers = servers
         servers.start()
+        if self.settings.own_users:
+            self._make_users(servers)
         for name, child in servers.children.items():
             kept = Kept(
                 name=name,
@@ -119,6 +126,14 @@ class Launcher:
                 stop_s=SERVERS_STOP_S,
             )
             self.supervisor.adopt(kept, child)
+
+    def _make_users(self, servers: Servers) -> None:
+        """A user of broker and database for each service."""
+        passwords = {name: servers.service_password(name) for name in SERVICES}
+        try:
+            make_database_users(servers.mongo_url, self.environment()["REGENTE_MONGO_DB"], passwords)
+        except PyMongoError as error:
+            raise StackError(f"the services' users of the database can't be made: {error}") from error
 
     def start_cluster(self, ports: dict[str, int]) -> None:
         """The members of broker and database, kept running from now on.
@@ -195,8 +210,20 @@ class Launcher:
     def service(self, name: str) -> Process:
         """One of Regente's services, as a process."""
         port = self.settings.ports[name]
-        env = {"REGENTE_HTTP_PORT": str(port), "REGENTE_INSTANCE": f"{name}-1"}
+        env = {"REGENTE_HTTP_PORT": str(port), "REGENTE_INSTANCE": f"{name}-1", **self._own_user(name)}
         return Process(f"{name}-1", name, [sys.executable, "-m", f"services.{name}"], env, port, "/readyz")
+
+    def _own_user(self, service: str) -> dict[str, str]:
+        """A service's addresses of broker and database with its own user, where it has one."""
+        if not (self.settings.own_users and isinstance(self.servers, Servers)):
+            return {}
+        user, password = user_of(service), self.servers.service_password(service)
+        admin = bool(broker_rights(service).tags)
+        return {
+            "REGENTE_AMQP_URL": as_user(self.servers.amqp_url, user, password),
+            "REGENTE_AMQP_ADMIN_URL": as_user(self.servers.amqp_admin_url, user, password) if admin else "",
+            "REGENTE_MONGO_URL": as_user(self.servers.mongo_url, user, password),
+        }
 
     def environment(self) -> dict[str, str]:
         """What every process of the stack finds in its environment."""

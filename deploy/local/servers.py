@@ -4,14 +4,12 @@ cluster (cluster.py).
 Called by: launcher.py, cluster.py, tests/conftest.py. Survives a crash: their data folders; a start on an existing
 folder goes on with it. Both are started at once; ports, names, users and data are our own, so a broker or database
 that runs on this machine already is left alone. Sources: https://www.rabbitmq.com/docs/configure,
-https://www.rabbitmq.com/docs/passwords (hash of a password),
 https://www.mongodb.com/docs/manual/reference/program/mongod/ (localhost exception for the first user)."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import os
 import secrets
@@ -32,7 +30,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from deploy.local import parts
 from deploy.local.console_lines import StackError
+from deploy.local.definitions import definitions
 from deploy.local.processes import Process, kill_group, kill_marked, start, stop_all
+from shared.contracts.rights import SERVICES
 
 USER = "regente"
 VHOST = "regente"
@@ -64,9 +64,19 @@ class Membership:
 class Servers:
     """Broker and database in one folder."""
 
-    def __init__(self, home: Path, folder: Path, ports: dict[str, int], membership: Membership | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        folder: Path,
+        ports: dict[str, int],
+        membership: Membership | None = None,
+        *,
+        own_users: bool = False,
+    ) -> None:
         """`home`: where fetched parts lie; `folder`: data, logs and secrets of these servers; `ports`:
-        settings.SERVERS by name; `membership`: none: they stand alone."""
+        settings.SERVERS by name; `membership`: none: they stand alone; `own_users`: the broker knows a user of each
+        service, also after its data was lost."""
+        self._own_users = own_users
         self.folder = folder
         self.ports = ports
         self.mark = f"{folder}#servers#"
@@ -80,6 +90,10 @@ class Servers:
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.amqp_password = secret(self._secrets / "amqp_password")
         self.mongo_password = secret(self._secrets / "mongo_password")
+
+    def service_password(self, service: str) -> str:
+        """The password of a service's own user, at broker and database."""
+        return secret(self._secrets / f"user_{service}")
 
     @property
     def certificates(self) -> Path | None:
@@ -305,14 +319,8 @@ class Servers:
         ]
 
     def _definitions(self) -> str:
-        salt = hashlib.sha256(self.amqp_password.encode()).digest()[:4]
-        hashed = base64.b64encode(salt + hashlib.sha256(salt + self.amqp_password.encode()).digest()).decode()
-        rights = {"user": USER, "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"}
-        user = {
-            "name": USER, "password_hash": hashed, "hashing_algorithm": "rabbit_password_hashing_sha256",
-            "tags": ["administrator"],
-        }  # fmt: skip
-        return json.dumps({"users": [user], "vhosts": [{"name": VHOST}], "permissions": [rights]})
+        own = {name: self.service_password(name) for name in SERVICES} if self._own_users else {}
+        return definitions(VHOST, USER, self.amqp_password, own)
 
     def _epmd_ready(self) -> bool:
         return _listens(self.ports["broker_epmd"])

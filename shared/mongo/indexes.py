@@ -332,14 +332,17 @@ COLLECTIONS = tuple(
 """All collections; they are made at start, because older servers can't make one inside a transaction under load."""
 
 
-async def apply_indexes(mongo: Mongo) -> None:
+async def apply_indexes(mongo: Mongo, only: frozenset[str] | None = None) -> None:
     """Make what is missing, rebuild what is defined otherwise, leave the rest alone.
 
-    Indexes of other names are nobody's business here and stay. Raises: TemporaryError when the database is away.
+    only: collections to see to; none: all. Indexes of other names are nobody's business here and stay.
+    Raises: TemporaryError when the database is away.
     """
     try:
-        await _make_collections(mongo)
+        await _make_collections(mongo, only)
         for collection, wanted in groupby(sorted(INDEXES, key=_by_collection), key=_by_collection):
+            if only is not None and collection not in only:
+                continue
             await _apply(mongo, collection, list(wanted))
     except PyMongoError as error:
         if is_transient(error):
@@ -351,10 +354,10 @@ def _by_collection(index: Index) -> str:
     return index.collection
 
 
-async def _make_collections(mongo: Mongo) -> None:
+async def _make_collections(mongo: Mongo, only: frozenset[str] | None) -> None:
     there = set(await mongo.db.list_collection_names())
     for name in COLLECTIONS:
-        if name not in there:
+        if name not in there and (only is None or name in only):
             try:
                 if name.startswith("archive_"):
                     await mongo.db.create_collection(name, storageEngine=_ARCHIVED)

@@ -19,18 +19,21 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
 from pymongo.errors import PyMongoError
 
 from shared.broker import Broker
+from shared.contracts.rights import own_queues, user_of
 from shared.contracts.topology import Queue, service_queues
 from shared.errors import TemporaryError
 from shared.mongo import Mongo, first_line
 from shared.mongo.guarded import is_transient
 from shared.mongo.indexes import apply_indexes
 from shared.mongo.lease import Lease
+from shared.mongo.rights import makes
 from shared.obs import logs, tracing
 from shared.obs.clock import now
 from shared.obs.log_store import LogStore
@@ -84,8 +87,14 @@ class Service:
         """Take no more work, finish or park what is in hand, within STOP_S seconds."""
 
     def queues(self) -> Sequence[Queue]:
-        """Queues that are declared at each connect; more than the services' common ones where a service says so."""
-        return service_queues()
+        """Queues that are declared at each connect: the services' common ones; as its own user those it reads."""
+        is_own = urlsplit(self.settings.amqp_urls[0]).username == user_of(self.name)
+        return own_queues(self.name) if is_own else service_queues()
+
+    async def make_indexes(self) -> None:
+        """Make the indexes that are missing: all; as its own user those of the collections it inserts into."""
+        is_own = urlsplit(self.settings.mongo_url).username == user_of(self.name)
+        await apply_indexes(self.mongo, makes(self.name) if is_own else None)
 
     def facts(self) -> dict[str, Any]:
         """What people want to know of this instance: the fields of its lease beside those of every lease."""
@@ -197,7 +206,7 @@ class _Process:
         """Bring everything up, each part when it is there, then watch the database for the log's sake."""
         service = self._service
         await self._until_there("database", service.mongo.ping)
-        await self._until_there("database", lambda: apply_indexes(service.mongo))
+        await self._until_there("database", service.make_indexes)
         if service.beats:
             self._presence = Lease(
                 service.mongo, f"{service.name}/{service.settings.instance}", service.settings.instance,

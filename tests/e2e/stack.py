@@ -52,7 +52,7 @@ class Stack:
         _link_parts(home, parts_home)
         own = {name: ports[name] for name in PORTS}
         members = {name: ports[name] for name in CLUSTER_PORTS} if cluster else None
-        self.launcher = Launcher(StackSettings(home, own, None, None, None, members))
+        self.launcher = Launcher(StackSettings(home, own, None, None, None, members, own_users=not cluster))
         self._demo_env = {setting: str(ports[name]) for name, (setting, _) in DEMO_PORTS.items()}
         self._spare_port = ports["executor_2_base"]
         self.workflow = workflow_files(f"https://127.0.0.1:{ports['portal']}")
@@ -60,6 +60,7 @@ class Stack:
     def start(self) -> None:
         """Start everything, as an operator would set it up."""
         os.environ["REGENTE_DELIVERY_SCHEDULE_S"] = "0.2,0.5,1,1,1,2,2,2"
+        os.environ["REGENTE_ALERTS_PRIVATE_ALLOWED"] = "127.0.0.0/8,::1/128"  # the partner, who is told of alerts too
         os.environ["REGENTE_ALERTS_EVALUATE_S"] = os.environ["REGENTE_ALERTS_FORECAST_S"] = "1"
         self.traces = self._clients.enter_context(receiving())
         os.environ["REGENTE_OTLP_URL"] = self.traces.url
@@ -74,12 +75,13 @@ class Stack:
 
     def _add_executor(self) -> None:
         url = f"http://127.0.0.1:{self._spare_port}"
+        first = self.launcher.service("executor")
         moved = {
+            **first.env,
             "REGENTE_HTTP_PORT": str(self._spare_port),
             "REGENTE_INSTANCE": "executor-2",
             "REGENTE_EXECUTOR_URL": url,
         }
-        first = self.launcher.service("executor")
         self.launcher.add([replace(first, name="executor-2", env=moved, port=self._spare_port)])
 
     def stop(self) -> None:

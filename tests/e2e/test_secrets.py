@@ -1,4 +1,5 @@
-"""Secrets of a whole run are nowhere to be read: not in logs, not in the database, not in what the broker carried.
+"""Secrets of a whole run are nowhere to be read: not in logs, not in the database, not in what the broker carried, but
+for instructions to the robot that uses them.
 
 Every secret of the installation and of its account is looked for, as text and in the usual encodings, in everything
 that was written while a workflow used them all and failed.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import secrets as random
 import threading
 import uuid
@@ -23,11 +25,16 @@ import pika
 import pytest
 from bson import BSON
 
+from deploy.local.settings import SERVICES
 from tests.e2e.stack import Stack
 from tests.e2e.test_faults import healthy_portal
 
 __all__ = ["healthy_portal"]
 ANSWERED_S = 120.0
+INSTRUCTIONS = re.compile(r"worker\.[^.]+\.instructions")
+IN_INSTRUCTIONS = {"text document", "passphrase of the certificate"}
+"""A known gap, kept exact: what a robot types or presents travels to its own queue unsealed (SECURITY.md). When
+instructions are sealed to robots this becomes empty."""
 WORKFLOW = """
 name: {name}
 input: {{type: object}}
@@ -53,7 +60,8 @@ def execute(task: dict[str, str]) -> dict[str, object]:
     browser.fill(objects.registration, secrets.get(task["text"]))
     screen.evidence("typed")
     browser.fill(objects.registration, secrets.totp(task["totp"]))
-    log.info("handled", secret=secrets.get(task["text"]))
+    print("typed", secrets.get(task["text"]))
+    log.info(f"handled {secrets.get(task['login'])}")
     try:
         http.request("GET", "http://127.0.0.1:9/never", auth=secrets.get(task["login"]))
     except Exception as error:
@@ -84,6 +92,9 @@ class Planted:
             "broker's password": (home / "secrets" / "amqp_password").read_text().strip(),
             "database's password": (home / "secrets" / "mongo_password").read_text().strip(),
         }
+        users = sorted((home / "secrets").glob("user_*"))
+        assert len(users) == len(SERVICES)
+        self.values |= {f"password of {file.name}": file.read_text().strip() for file in users}
 
     def store(self) -> None:
         """Hand them to the installation, as people do."""
@@ -132,6 +143,8 @@ class Listener:
         assert stack.launcher.servers is not None
         self._servers = stack.launcher.servers
         self.bodies: list[bytes] = []
+        """All but instructions to robots."""
+        self.instructions: list[bytes] = []
         self._ending = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -159,7 +172,11 @@ class Listener:
         self._ready.set()
         for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.2):
             if method is not None:
-                self.bodies.append(b"\n".join([body, str(properties.headers).encode()]))
+                # publish.<exchange> with the queue among routing_keys for the default one, or deliver.<queue>
+                queues = [method.routing_key.partition(".")[2], *(properties.headers or {}).get("routing_keys", ())]
+                to_robot = any(INSTRUCTIONS.fullmatch(queue) for queue in queues)
+                kept = self.instructions if to_robot else self.bodies
+                kept.append(b"\n".join([body, str(properties.headers).encode()]))
             if self._ending.is_set() and method is None:
                 break
         connection.close()
@@ -215,12 +232,14 @@ def test_nothing_that_is_secret_can_be_read_anywhere(stack: Stack, planted: Plan
         assert stack.until_settled([task], ANSWERED_S) == ["failed"]
         stack.console._call("POST", f"recipients/{stack.console.account}/planted/test", json={})
     failed = stack.task(task)["error"]
-    assert failed["code"] in ("NOT_FOUND", "TIMEOUT"), failed
+    assert "nowhere did not appear" in failed["message"], failed  # at the last line, after all secrets were used
     steps = list(stack.database["steps"].find({"task": task, "kind": "instruction"}))
     assert {"browser.fill", "http.request"} <= {step["instruction"]["name"] for step in steps}, "they were used"
-    assert sum(task.encode() in body for body in listener.bodies) > 10, "the broker was listened to"
+    assert sum(task.encode() in body for body in [*listener.bodies, *listener.instructions]) > 10, "it was listened to"
+    assert listener.bodies
     places = {**database(stack), **logs(stack), "messages": listener.bodies}
     assert planted.found(places) == {}
+    assert planted.found({"instructions": listener.instructions}) == {"instructions": IN_INSTRUCTIONS}
 
 
 def test_a_leak_would_be_found(stack: Stack, planted: Planted) -> None:

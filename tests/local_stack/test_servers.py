@@ -51,7 +51,7 @@ def test_a_killed_database_comes_back_with_what_was_acknowledged(private: Server
 
 def test_secrets_are_for_the_owner_alone(private: Servers) -> None:
     files = list((private.folder / "secrets").iterdir())
-    assert {file.name for file in files} == {"amqp_password", "mongo_password", "mongo_keyfile"}
+    assert {file.name for file in files} == {"amqp_password", "mongo_password", "mongo_keyfile", "erlang_cookie"}
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
 
 

@@ -86,8 +86,9 @@ class Standalone:
 
     @property
     def late(self) -> list[str]:
-        """Services that are not ready."""
-        return [kept.name for kept in self.supervisor.kept if kept.state is not State.READY]
+        """Services that are not ready, those among them that are not even started yet."""
+        ready = {kept.name for kept in self.supervisor.kept if kept.state is State.READY}
+        return [name for name in SERVICES if name not in ready]
 
     def stop(self) -> None:
         """Ask all to end, and see that they did."""

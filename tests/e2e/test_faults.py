@@ -44,10 +44,15 @@ def slow_submits(stack: Stack, seconds: float) -> None:
 
 
 def submitting(stack: Stack, ids: list[str]) -> dict[str, Any] | None:
-    """The last step of a run that waits for the reply to a submit of one of these tasks."""
+    """The last step of a run that waits for the reply to a submit of one of these tasks, which the portal has counted.
+
+    A step that is stored is not sent yet: what is cut before the robot has it is rightly done again.
+    """
+    counted = stack.portal.get("/_demo/submits").json()["by_reference"]
     for task in stack.running(ids):
         last = stack.database["steps"].find_one({"run": task["held_by"]["run"]}, sort=[("_id", -1)])
-        if last is not None and last["kind"] == "instruction" and last["instruction"]["commit"]:
+        in_flight = last is not None and last["kind"] == "instruction" and last["instruction"]["commit"]
+        if last is not None and in_flight and stack.task(last["task"])["reference"] in counted:
             return dict(last)
     return None
 

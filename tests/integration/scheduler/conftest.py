@@ -206,12 +206,12 @@ class World:
 
         await until(check)
 
-    async def free_again(self, robot: str) -> dict[str, Any]:
-        """The robot once it has no run."""
+    async def free_again(self, robot: str, *, of: str | None = None) -> dict[str, Any]:
+        """The robot once it has no run; or, where it may get another one at once, once it has this run no longer."""
 
         async def check() -> dict[str, Any] | None:
             worker = await self.worker(robot)
-            return worker if worker["run"] is None else None
+            return worker if worker["run"] is None or (of and worker["run"] != of) else None
 
         return await until(check)
 

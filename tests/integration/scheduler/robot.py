@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import uuid
 import warnings
@@ -67,9 +68,10 @@ class Robot:
             raise
 
     async def close(self) -> None:
-        """Log out, if it is still logged in."""
+        """Log out, if it is still logged in; a robot that is doubted may be cut off while it does."""
         if self.connection is not None and self.connection.is_open:
-            await asyncio.to_thread(self.connection.close)
+            with contextlib.suppress(AMQPError):
+                await asyncio.to_thread(self.connection.close)
         self.connection = self.channel = None
         _collect_sockets()
 

@@ -241,4 +241,4 @@ async def test_a_run_that_was_aborted_while_it_parked_frees_its_robot(world: Wor
     await _park(world, run, hint=False)
     await world.end_run(run["_id"], state="aborted", reason="aborted")
     await world.scheduler("scheduler-2")
-    await world.free_again(robot)
+    await world.free_again(robot, of=run["_id"])

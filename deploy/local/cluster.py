@@ -23,9 +23,11 @@ from shared.runtime.certificates import BadCertificates, make
 class ClusterServers:
     """The members of broker and database, each pair in a folder of its own."""
 
-    def __init__(self, home: Path, ports: Mapping[str, int], cluster: Mapping[str, int]) -> None:
+    def __init__(
+        self, home: Path, ports: Mapping[str, int], cluster: Mapping[str, int], *, own_users: bool = False
+    ) -> None:
         """`home`: the stack's folder; `ports`: settings.SERVERS by name, of the first member; `cluster`: those of the
-        others, as settings.CLUSTER_PORTS names them."""
+        others, as settings.CLUSTER_PORTS names them; `own_users`: see Servers."""
         shared = {"broker_epmd": ports["broker_epmd"]}  # nodes on one machine find each other by one epmd
         peers = tuple(
             {name: ports[name] for name in SERVERS}
@@ -41,9 +43,14 @@ class ClusterServers:
                 home / "cluster" / str(n),
                 peer,
                 Membership(peers, secrets, first=n == 1, certificates=self.certificates),
+                own_users=own_users,
             )
             for n, peer in enumerate(peers, 1)
         ]
+
+    def service_password(self, service: str) -> str:
+        """The password of a service's own user, at broker and database."""
+        return self.members[0].service_password(service)
 
     @property
     def amqp_url(self) -> str:

@@ -127,11 +127,13 @@ class Launcher:
             )
             self.supervisor.adopt(kept, child)
 
-    def _make_users(self, servers: Servers) -> None:
-        """A user of broker and database for each service."""
+    def _make_users(self, servers: Servers | ClusterServers) -> None:
+        """A user of the database for each service; the broker's stand in its definitions."""
         passwords = {name: servers.service_password(name) for name in SERVICES}
+        environment = self.environment()
+        ca_file = environment.get("REGENTE_CA_FILE", "")
         try:
-            make_database_users(servers.mongo_url, self.environment()["REGENTE_MONGO_DB"], passwords)
+            make_database_users(servers.mongo_url, environment["REGENTE_MONGO_DB"], passwords, ca_file)
         except PyMongoError as error:
             raise StackError(f"the services' users of the database can't be made: {error}") from error
 
@@ -140,7 +142,7 @@ class Launcher:
 
         Raises: StackError.
         """
-        servers = ClusterServers(self.home, self.settings.ports, ports)
+        servers = ClusterServers(self.home, self.settings.ports, ports, own_users=self.settings.own_users)
         self.servers = servers
         for n, member in enumerate(servers.members, 1):
             for name in SERVER_PORTS if n == 1 else ("broker", "database"):
@@ -160,6 +162,8 @@ class Launcher:
         self.supervisor.wait_ready(lambda: self.stopping, CLUSTER_READY_S)
         for kept in self.supervisor.kept:
             kept.version = servers.members[0].version(kept.service)
+        if self.settings.own_users:
+            self._make_users(servers)
 
     def instances(self, ports: Mapping[str, int]) -> list[Process]:
         """Two of each service, each on a port of its own."""
@@ -169,7 +173,7 @@ class Launcher:
                 instance = f"{name}-{n}"
                 env = {"REGENTE_HTTP_PORT": str(ports[instance]), "REGENTE_INSTANCE": instance}
                 env["REGENTE_PROXIES"] = "127.0.0.1/32"
-                env |= self._tls()
+                env |= self._tls() | self._own_user(name)
                 argv = [sys.executable, "-m", f"services.{name}"]
                 found.append(
                     Process(instance, name, argv, env, ports[instance], f"https://127.0.0.1:{ports[instance]}/readyz")
@@ -215,7 +219,7 @@ class Launcher:
 
     def _own_user(self, service: str) -> dict[str, str]:
         """A service's addresses of broker and database with its own user, where it has one."""
-        if not (self.settings.own_users and isinstance(self.servers, Servers)):
+        if not self.settings.own_users or self.servers is None:
             return {}
         user, password = user_of(service), self.servers.service_password(service)
         admin = bool(broker_rights(service).tags)

@@ -54,8 +54,8 @@ class StackSettings:
     mongo_url: str | None
     cluster: dict[str, int] | None = None
     """Ports by CLUSTER_PORTS, where there are several of each; none: one of each."""
-    own_users: bool = False
-    """Whether each service has users of its own at broker and database (not with a cluster)."""
+    own_users: bool = True
+    """Whether each service has users of its own at broker and database, where these are ours to start."""
 
     @property
     def own_servers(self) -> bool:
@@ -73,7 +73,7 @@ def read_settings() -> StackSettings:
     if bool(amqp) != bool(mongo):
         raise StackError("set both REGENTE_AMQP_URL and REGENTE_MONGO_URL to use existing servers, or neither")
     ports = {name: port for name, (_, port) in ports_from(PORTS).items()}
-    own_users = os.environ.get("REGENTE_OWN_USERS") == "1"
+    own_users = os.environ.get("REGENTE_OWN_USERS", "1") != "0"
     return StackSettings(home, ports, amqp, os.environ.get("REGENTE_AMQP_ADMIN_URL"), mongo, own_users=own_users)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.local.cluster import certificates
 from deploy.local.settings import SERVICES, read_settings
+from shared.contracts.rights import user_of
 from tests.chaos.faults import Act, Fault
 from tests.chaos.flow import Flow
 from tests.chaos.storm import Storm, check
@@ -69,3 +72,19 @@ def test_every_instance_beats_and_nothing_speaks_without_tls(cluster: Stack) -> 
         plain.settimeout(5)
         plain.sendall(b"AMQP\x00\x00\x09\x01")
         assert plain.recv(8)[:1] != b"\x01", "the broker answers without TLS"
+
+
+def test_services_come_as_their_own_users(cluster: Stack) -> None:
+    """At the broker and in the database: none of them as the administrator, each as itself."""
+    cluster.until(cluster.all_ready, "everything is up")
+    wanted = {user_of(name) for name in SERVICES}
+    servers = cluster.launcher.servers
+    assert servers is not None
+    trust = ssl.create_default_context(cafile=certificates(cluster.home) / "ca.pem")
+    with httpx.Client(base_url=servers.amqp_admin_url.split(",")[0], timeout=10, verify=trust) as admin:
+        rows = admin.get("/api/connections").raise_for_status().json()
+    assert {row["user"] for row in rows if not row["user"].startswith("worker.")} == wanted
+    pipeline = [{"$currentOp": {"allUsers": True, "idleConnections": True}}]
+    clients = list(cluster.database.client.admin.aggregate(pipeline))
+    users = {user["user"] for one in clients for user in one.get("effectiveUsers") or ()}
+    assert wanted <= users

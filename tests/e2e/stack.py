@@ -52,7 +52,7 @@ class Stack:
         _link_parts(home, parts_home)
         own = {name: ports[name] for name in PORTS}
         members = {name: ports[name] for name in CLUSTER_PORTS} if cluster else None
-        self.launcher = Launcher(StackSettings(home, own, None, None, None, members, own_users=not cluster))
+        self.launcher = Launcher(StackSettings(home, own, None, None, None, members))
         self._demo_env = {setting: str(ports[name]) for name, (setting, _) in DEMO_PORTS.items()}
         self._spare_port = ports["executor_2_base"]
         self.workflow = workflow_files(f"https://127.0.0.1:{ports['portal']}")

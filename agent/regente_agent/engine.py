@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
-from regente_agent import catalogue, processes, reply, wire
+from regente_agent import catalogue, processes, reply, sealed, wire
 from regente_agent.amqp import Delivery
 from regente_agent.courier import Courier
 from regente_agent.driver_process import DriverProcess
@@ -55,11 +55,16 @@ class Engine(threading.Thread):
         log: Logbook,
         send: Callable[[str, bytes], None],
         settle: Callable[[Delivery, bool], None],
+        seal_key: Callable[[], Optional[str]],
     ) -> None:
-        """`send(executor, bytes)` publishes a reply, `settle(delivery, taken)` acknowledges or rejects a message."""
+        """`send(executor, bytes)` publishes a reply, `settle(delivery, taken)` acknowledges or rejects a message.
+
+        `seal_key` gives the key of the last enrolment.
+        """
         super().__init__(name="engine", daemon=True)
         self._settings, self._worker, self._session, self._key = settings, worker, session, key
         self._journal, self._log, self._send, self._settle = journal, log, send, settle
+        self._seal_key = seal_key
         self._events: "queue.Queue[Event]" = queue.Queue()
         self._courier = Courier(log.write)
         self._folders = Folders(settings.home)
@@ -161,6 +166,12 @@ class Engine(threading.Thread):
             instruction = wire.parse_instruction(delivery.body, self._worker)
         except wire.Malformed as error:
             self._on_malformed(delivery, error)
+            return
+        try:
+            instruction = sealed.opened(instruction, self._worker, self._seal_key())
+        except sealed.Unopened as error:
+            stale = self._journal.fence(instruction)
+            self._refuse(instruction, delivery, stale or Refuse(Refusal.SEALED, str(error)))
             return
         digest = instruction.digest(self._key)
         if self._hand is not None and self._beside(instruction, digest, delivery):

@@ -27,6 +27,8 @@ class Access:
     user: str
     password: str = field(repr=False)
     tls: bool = False
+    seal_key: Optional[str] = field(default=None, repr=False)
+    """Opens arguments that are sealed to this robot (sealed.py)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,14 @@ def _read(answer: Dict[str, Any]) -> Union[Access, Pending]:
     hosts = tuple(str(host) for host in amqp["hosts"])
     if not hosts:
         raise ValueError("the server named no broker")
-    return Access(hosts, str(amqp["vhost"]), str(amqp["user"]), str(amqp["password"]), bool(amqp.get("tls", False)))
+    return Access(
+        hosts,
+        str(amqp["vhost"]),
+        str(amqp["user"]),
+        str(amqp["password"]),
+        bool(amqp.get("tls", False)),
+        str(answer["seal_key"]) if answer.get("seal_key") else None,
+    )
 
 
 def _refused(error: urllib.error.HTTPError) -> Refused:

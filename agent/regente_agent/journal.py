@@ -70,6 +70,8 @@ class Refusal(str, Enum):
     """Another instruction is in flight."""
     MALFORMED = "MALFORMED"
     """Another instruction was done under this (run, seq), or the message can't be read."""
+    SEALED = "SEALED"
+    """The arguments can't be opened here."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Journal:
 
     def admit(self, instruction: Instruction, digest: str) -> Verdict:
         """Decide about an instruction by the rules above; an admitted act is written as started before this returns."""
-        refusal = self._fence(instruction)
+        refusal = self.fence(instruction)
         if refusal is not None:
             return refusal
         row = self._run(instruction.run)
@@ -145,8 +147,18 @@ class Journal:
 
     def look_up(self, instruction: Instruction, digest: str) -> Optional[Verdict]:
         """The answer that needs no desk: a refusal or a repeated reply; None when it would have to be done."""
-        refusal = self._fence(instruction)
+        refusal = self.fence(instruction)
         return refusal or self._known(instruction, digest)
+
+    def fence(self, instruction: Instruction) -> Optional[Refuse]:
+        """The refusal of an instruction of an earlier reservation; none: it is of this one, or of a new one."""
+        if instruction.epoch < self.epoch:
+            return Refuse(
+                Refusal.STALE_EPOCH, f"epoch {instruction.epoch} is below {self.epoch}, which this robot has seen"
+            )
+        if instruction.epoch == self.epoch and instruction.run != self._meta("epoch_run"):
+            return Refuse(Refusal.STALE_EPOCH, f"epoch {instruction.epoch} belongs to another run")
+        return None
 
     def finish(self, run: str, seq: int, reply: Mapping[str, Any]) -> None:
         """Write an act's outcome."""
@@ -206,15 +218,6 @@ class Journal:
         return first
 
     # private
-
-    def _fence(self, instruction: Instruction) -> Optional[Refuse]:
-        if instruction.epoch < self.epoch:
-            return Refuse(
-                Refusal.STALE_EPOCH, f"epoch {instruction.epoch} is below {self.epoch}, which this robot has seen"
-            )
-        if instruction.epoch == self.epoch and instruction.run != self._meta("epoch_run"):
-            return Refuse(Refusal.STALE_EPOCH, f"epoch {instruction.epoch} belongs to another run")
-        return None
 
     def _known(self, instruction: Instruction, digest: str) -> Optional[Verdict]:
         row = self._db.execute(

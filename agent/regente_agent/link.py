@@ -1,8 +1,8 @@
 """The robot's tie to the server: enrol, connect, keep reading, keep beating, hand the log over; for ever.
 
-Owns: the link thread, and the broker's password in memory (never on disk or in a log). Called by: supervisor; the
-engine through `reply` and `settle`. Survives a crash: log lines wait in the logbook; everything else is asked again by
-the server. Change also: enrolment.py and amqp.py hold the two protocols.
+Owns: the link thread, and in memory (never on disk or in a log) the broker's password and the key of what is sealed to
+this robot. Called by: supervisor; the engine through `reply` and `settle`. Survives a crash: log lines wait in the
+logbook; everything else is asked again by the server. Change also: enrolment.py and amqp.py hold the two protocols.
 
 A cut connection leads back to enrolment. When the enrolment server can't be reached, the last password is tried as it
 is: a broker that comes back before the scheduler finds its robots there.
@@ -56,6 +56,8 @@ class Link:
         self._stopping = threading.Event()
         self._connection: Optional[Connection] = None
         self._access: Optional[Access] = None
+        self.seal_key: Optional[str] = None
+        """Of the last enrolment that let this robot in."""
         self._said = ""
         self._hosts_tried = 0
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -145,7 +147,7 @@ class Link:
                 continue
             failures = 0
             if isinstance(answer, Access):
-                self._access = answer
+                self._access, self.seal_key = answer, answer.seal_key
                 return answer
             self._access = None
             self._not_yet(answer)

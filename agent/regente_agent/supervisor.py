@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Dict
 
-from regente_agent import __version__, identity, processes
+from regente_agent import __version__, identity, processes, sealed
 from regente_agent.engine import STOP_GRACE_S, Engine
 from regente_agent.journal import Journal
 from regente_agent.link import Link
@@ -64,6 +64,7 @@ class Supervisor:
             log=self._log,
             send=self._link.reply,
             settle=self._link.settle,
+            seal_key=lambda: self._link.seal_key,
         )
 
     def stop(self) -> None:
@@ -117,6 +118,7 @@ class Supervisor:
             "journal": {"id": self._journal.id, "counter": self._journal.counter},
             "epoch": self._journal.epoch,
             "session": self._session,
+            "opens_sealed": sealed.available(),
         }
 
     def _beat(self) -> Dict[str, Any]:

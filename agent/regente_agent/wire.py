@@ -66,6 +66,8 @@ class Instruction:
     """How long to wait for an element when the script does not say; none: as the driver does by itself."""
     blobs: Optional[Tuple[str, str]] = field(default=None, repr=False)
     """Base URL and bearer token for what is too large for a reply."""
+    sealed: Optional[str] = field(default=None, repr=False)
+    """Arguments that are still sealed; `args` is empty then."""
 
     def digest(self, key: bytes) -> str:
         """What tells this instruction from another one under the same (run, seq).
@@ -151,6 +153,7 @@ def parse_instruction(data: bytes, worker: str) -> Instruction:
             pause_s=_optional_seconds(body, "pause_s", 0.0, PAUSE_S_MAX) or 0.0,
             find_s=_optional_seconds(body, "find_s", 0.001, TIMEOUT_S_MAX),
             blobs=_blobs(body.get("blobs")),
+            sealed=_optional(body, "sealed", str),
         )
     except Malformed as error:
         raise Malformed(str(error), known) from error

@@ -35,4 +35,8 @@ class ExecutorSettings(MailSettings):
     )
     http_per_host_max: int = Field(default=8, ge=1, le=1000, description="Requests of scripts to one host at once.")
     jobs_max: int = Field(default=8, ge=1, le=1000, description="Registered commands that run at once.")
+    unsealed_robots_allowed: bool = Field(
+        default=False,
+        description="Whether robots whose agents can't open sealed arguments are sent secrets as they are.",
+    )
     job_user: str = Field(default="", description="User that registered commands run as, when the executor is root.")

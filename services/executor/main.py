@@ -20,6 +20,7 @@ from services.executor.pacing import FLUSH_S, Pacing
 from services.executor.pacing_requests import PacingRequests
 from services.executor.recovery import Crew
 from services.executor.robots import Robots
+from services.executor.sealing import Sealing
 from services.executor.secrets import Secrets
 from services.executor.server import Server
 from services.executor.store import ExecutorStore
@@ -96,12 +97,14 @@ class Executor(Service):
         )
         waits, secrets = WaitStore(self.mongo), Secrets(self.store.secret)
         self._server = Server.of(settings, self.mongo, self.evidence, secrets)
+        sealing = Sealing(self.store.robot, self.sealer, unsealed_allowed=settings.unsealed_robots_allowed)
         paces = PacingStore(self.mongo)
         self._pacing = Pacing(paces)
         tools = Tools(
             store=self.store, waits=waits, matches=self.matches, pacing=self._pacing,
             evidence=self.evidence, interpreter=interpreter,
-            robots=robots, server=self._server, secrets=secrets, hint=self.hint, executor=self.id,
+            robots=robots, server=self._server, secrets=secrets, sealing=sealing, hint=self.hint,
+            executor=self.id,
             limits=RunLimits(settings.instructions_max, settings.host_calls_max, settings.decisions_max),
         )  # fmt: skip
         self._crew = Crew(tools, self.broker, Watch(self.mongo, "executor"), settings)

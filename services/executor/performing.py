@@ -15,10 +15,21 @@ from services.executor.core.calls import Place, place_of
 from services.executor.core.ending import EndKind, PhaseEnd
 from services.executor.core.pacing import Planned
 from services.executor.core.pacing import place_of as spot_of
-from services.executor.core.reply import Again, Answer, InDoubt, RobotLost, answer_of, failed, follow, in_doubt
+from services.executor.core.reply import (
+    Again,
+    Answer,
+    InDoubt,
+    RobotLost,
+    answer_of,
+    failed,
+    follow,
+    in_doubt,
+    is_unopened,
+)
 from services.executor.journal import Journal
 from services.executor.pacing import paced
 from services.executor.robots import BUSY_PAUSE_S, PARTS
+from services.executor.sealing import Unsealable
 from services.executor.secrets import Opened
 from services.executor.server import Order
 from services.executor.signals import STOP_CODES, Signals
@@ -30,6 +41,8 @@ from shared.contracts.messages import WorkerInstruction
 from shared.obs.clock import monotonic_s, now
 
 CUT_WAIT_S = 12.0
+SEALED_TIMES = 8
+"""How often an instruction is sealed anew for a robot that can't open it, before the script hears of it."""
 
 
 class Performer:
@@ -41,6 +54,7 @@ class Performer:
         self._robots = tools.robots
         self._server = tools.server
         self._secrets = tools.secrets
+        self._sealing = tools.sealing
         self._matches = tools.matches
         self._pacing = tools.pacing
         self._spans = spans
@@ -76,11 +90,16 @@ class Performer:
         if self._journal.run.get("worker") is None:
             return await self._note(failed(entry["seq"], "NOT_ALLOWED", "this scenario has no robot", local=True))
         try:
-            message = await self._message(entry)
+            opened = await self._opened(entry)
+            clear = self._robots.instruction(run=self._journal.run, entry=entry, args=opened.args)
+            planned = self._plan(entry, clear)
+            clear = paced(clear, planned)
+            message = await self._sealing.sealed(clear) if opened.sealed else clear
         except BadCall as error:
             return await self._note(failed(entry["seq"], "NOT_FOUND", str(error), local=True))
-        planned = self._plan(entry, message)
-        message = paced(message, planned)
+        except Unsealable as error:
+            return await self._note(failed(entry["seq"], "NOT_ALLOWED", str(error), local=True))
+        sealed_times = 1
         if asked_s is not None:
             PARTS.labels("server").observe(monotonic_s() - asked_s)
         while True:
@@ -90,15 +109,20 @@ class Performer:
             if reply is None:
                 return await self._cut(message, signals, entry["instruction"].get("line"))
             answer = answer_of(reply)
-            if not isinstance(follow(answer), Again):
+            if is_unopened(answer) and sealed_times < SEALED_TIMES:
+                sealed_times += 1
+                message = await self._sealed_again(clear, message)
+            elif not isinstance(follow(answer), Again):
                 self._learn(entry, planned, answer)
                 return await self._note(answer)
             await asyncio.wait({signals.stop}, timeout=BUSY_PAUSE_S)
 
-    async def _message(self, entry: Mapping[str, Any]) -> WorkerInstruction:
-        """The message for an entry; secrets are opened here, for this message only."""
-        opened = await self._opened(entry)
-        return self._robots.instruction(run=self._journal.run, entry=entry, args=opened.args)
+    async def _sealed_again(self, clear: WorkerInstruction, before: WorkerInstruction) -> WorkerInstruction:
+        """The message for a robot that could not open the one before: it may have been authorised anew meanwhile."""
+        try:
+            return await self._sealing.sealed(clear)
+        except Unsealable:
+            return before
 
     async def _opened(self, entry: Mapping[str, Any]) -> Opened:
         """The arguments with the values of secrets and the selectors of objects.

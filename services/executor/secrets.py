@@ -35,6 +35,8 @@ class Opened:
 
     args: dict[str, Any]
     secrets: frozenset[str]
+    sealed: bool = False
+    """A secret or a one-time code is among the arguments: a robot gets them sealed."""
 
 
 class Secrets:
@@ -65,7 +67,7 @@ class Secrets:
                 raise BadCall(f"document {one!r} is a log-in; only http.request takes one, as auth")
         codes = {one: await self._code(account, one, asked_at.timestamp()) for one in secret_names(args, TOTP)}
         opened = resolve(args, objects or {}, values, codes, environment)
-        return Opened(opened, frozenset(_strings(list(values.values()))))
+        return Opened(opened, frozenset(_strings(list(values.values()))), sealed=bool(values or codes))
 
     async def content(self, account: str, name: str) -> dict[str, Any]:
         """What a document holds.

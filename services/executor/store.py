@@ -54,6 +54,10 @@ class ExecutorStore:
         """The version a run executes."""
         return await self.mongo["versions"].find_one({"_id": version})
 
+    async def robot(self, worker: str) -> dict[str, Any] | None:
+        """A robot's grant, and whether its agent opens sealed arguments (opens_sealed)."""
+        return await self.mongo["workers"].find_one({"_id": worker}, {"grant": 1, "opens_sealed": 1})
+
     async def workflow(self, account: str, name: str) -> dict[str, Any] | None:
         """A workflow, for its settings."""
         return await self.mongo["workflows"].find_one({"_id": f"{account}/{name}"})

@@ -12,6 +12,7 @@ from services.executor.limits import RunLimits
 from services.executor.matches import Matches
 from services.executor.pacing import Pacing
 from services.executor.robots import Robots
+from services.executor.sealing import Sealing
 from services.executor.secrets import Secrets
 from services.executor.server import Server
 from services.executor.store import ExecutorStore
@@ -33,6 +34,7 @@ class Tools:
     pacing: Pacing
     server: Server
     secrets: Secrets
+    sealing: Sealing
     hint: Hint
     """Sends a hint by routing key; a failure is not an error."""
     executor: str

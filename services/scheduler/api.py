@@ -59,6 +59,7 @@ class EnrolRequest(_Part):
         description="Random id of its process."
     )
     epoch: int = Field(default=0, ge=0, le=COUNTER_MAX, description="The highest epoch it has seen.")
+    opens_sealed: bool = Field(default=False, description="Whether it can open arguments that are sealed to it.")
 
 
 class Amqp(_Part):
@@ -83,6 +84,7 @@ class Authorised(_Part):
 
     state: Literal["authorised"] = "authorised"
     amqp: Amqp
+    seal_key: str = Field(description="Opens arguments that are sealed to it: 32 bytes in base64url.")
 
 
 def router(robots: Robots, rights: Rights, settings: SchedulerSettings) -> APIRouter:
@@ -112,7 +114,8 @@ def router(robots: Robots, rights: Rights, settings: SchedulerSettings) -> APIRo
             amqp=Amqp(
                 hosts=settings.worker_hosts(), vhost=settings.vhost, user=worker_user(body.worker),
                 password=rights.password(body.worker, admission.grant), tls=settings.worker_tls,
-            )
+            ),
+            seal_key=rights.seal_key(body.worker, admission.grant),
         )  # fmt: skip
 
     return routes
@@ -123,5 +126,5 @@ def _enrolment(body: EnrolRequest) -> Enrolment:
         worker=body.worker, key=body.key, addresses=body.addresses, name=body.name, os=body.os,
         agent_version=body.agent_version, drivers=body.drivers,
         contact=Contact(body.session, body.journal.id, body.journal.counter),
-        epoch=body.epoch,
+        epoch=body.epoch, opens_sealed=body.opens_sealed,
     )  # fmt: skip

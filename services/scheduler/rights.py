@@ -20,6 +20,7 @@ from shared.errors import RegenteError, TemporaryError
 from shared.obs.logs import get_logger
 from shared.obs.metrics import counter
 from shared.seal import Sealer
+from shared.seal.instructions import robot_key
 
 AT_ONCE = 16
 """Calls to the management API at the same time."""
@@ -48,6 +49,10 @@ class Rights:
     def password(self, worker: str, grant: int) -> str:
         """The password of a robot's broker user under one grant."""
         return self._sealer.derive("worker-amqp", f"{worker}:{grant}")
+
+    def seal_key(self, worker: str, grant: int) -> str:
+        """What executors seal a robot's secrets with under one grant."""
+        return robot_key(self._sealer, worker, grant)
 
     async def follow(self, worker: str) -> None:
         """Make the broker say about one robot what its document says: let it in, or shut it out.

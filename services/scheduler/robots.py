@@ -57,6 +57,8 @@ class Enrolment:
     contact: Contact
     epoch: int = 0
     """The highest epoch it has seen: one that was removed and enrols again refuses lower ones."""
+    opens_sealed: bool = False
+    """Whether its agent can open arguments that are sealed to it."""
 
 
 @dataclass(frozen=True)
@@ -334,7 +336,7 @@ def _about(request: Enrolment) -> dict[str, Any]:
     return {
         "addresses": request.addresses, "name": request.name, "os": request.os, "agent_version": request.agent_version,
         "drivers": request.drivers, "journal": {"id": contact.journal, "counter": contact.counter},
-        "session": contact.session,
+        "session": contact.session, "opens_sealed": request.opens_sealed,
     }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from shared.contracts.messages import (
 )
 from shared.contracts.topology import WORKERS, instructions_queue, reply_key
 from shared.obs.ids import uuid7
+from shared.seal import SealBroken
+from shared.seal.instructions import open_args
 
 Answer = Callable[[WorkerInstruction], Any]
 """Returns the value of a done instruction; raises an `InstructionFailed` for another outcome."""
@@ -53,6 +55,8 @@ class FakeRobot:
         self.table = dict(table or {})
         self.asked: list[WorkerInstruction] = []
         self.done: list[WorkerInstruction] = []
+        self.key: str | None = None
+        """Opens what is sealed to it; none: it opens nothing."""
         self.silent = False
         """True: it takes instructions and answers nothing, as a robot without network does."""
         self._broker = broker
@@ -78,10 +82,20 @@ class FakeRobot:
     async def on_worker_instruction(self, instruction: WorkerInstruction, _: Delivery) -> None:
         """Do it once, answer it every time."""
         self.asked.append(instruction)
-        reply = self._reply_to(instruction)
+        reply = self._reply_to(self._opened(instruction))
         if not self.silent:
             key = reply_key(self.worker, instruction.reply_to)
             await self._broker.send(WORKERS, key, reply, persistent=False, confirm=False)
+
+    def _opened(self, one: WorkerInstruction) -> WorkerInstruction:
+        """The instruction with its arguments; as it came when they can't be opened."""
+        if one.sealed is None or self.key is None:
+            return one
+        try:
+            args = open_args(self.key, one.sealed, worker=self.worker, run=one.run, seq=one.seq, epoch=one.epoch)
+        except SealBroken:
+            return one
+        return one.model_copy(update={"args": args, "sealed": None})
 
     def _reply_to(self, instruction: WorkerInstruction) -> WorkerReply:
         known = self._replies.get((instruction.run, instruction.seq))
@@ -89,6 +103,9 @@ class FakeRobot:
             return known.model_copy(update={"repeated": True})
         if instruction.epoch < self._epoch:
             error = ReplyError(code="STALE_EPOCH", message=f"epoch {self._epoch} was seen")
+            return self._made(instruction, ReplyOutcome.REFUSED, error=error)
+        if instruction.sealed is not None:
+            error = ReplyError(code="SEALED", message="sealed for another key")
             return self._made(instruction, ReplyOutcome.REFUSED, error=error)
         self._epoch = instruction.epoch
         self._counter += 1

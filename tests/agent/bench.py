@@ -101,6 +101,7 @@ class Bench:
         self.worker = "02" + secrets.token_hex(5)
         self.executor = "executor-" + secrets.token_hex(4)
         self.password = secrets.token_urlsafe(16)
+        self.seal_key: str | None = secrets.token_urlsafe(32)
         self.environment = environment
         self.replies: list[WorkerReply] = []
         self.raw_replies: list[bytes] = []
@@ -135,7 +136,8 @@ class Bench:
     def access(self) -> dict[str, Any]:
         """The answer to an enrolment that is authorised."""
         amqp = {"hosts": [f"{self.url.hostname}:{self.url.port}"], "vhost": self.vhost}
-        return {"state": "authorised", "amqp": {**amqp, "user": worker_user(self.worker), "password": self.password}}
+        amqp |= {"user": worker_user(self.worker), "password": self.password}
+        return {"state": "authorised", "amqp": amqp, "seal_key": self.seal_key}
 
     def revoke(self) -> None:
         """Take the broker user away; the broker then closes its connections by itself."""

@@ -1,5 +1,4 @@
-"""Secrets of a whole run are nowhere to be read: not in logs, not in the database, not in what the broker carried, but
-for instructions to the robot that uses them.
+"""Secrets of a whole run are nowhere to be read: not in logs, not in the database, not in what the broker carried.
 
 Every secret of the installation and of its account is looked for, as text and in the usual encodings, in everything
 that was written while a workflow used them all and failed.
@@ -10,7 +9,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import re
 import secrets as random
 import threading
 import uuid
@@ -31,10 +29,6 @@ from tests.e2e.test_faults import healthy_portal
 
 __all__ = ["healthy_portal"]
 ANSWERED_S = 120.0
-INSTRUCTIONS = re.compile(r"worker\.[^.]+\.instructions")
-IN_INSTRUCTIONS = {"text document", "passphrase of the certificate"}
-"""A known gap, kept exact: what a robot types or presents travels to its own queue unsealed (SECURITY.md). When
-instructions are sealed to robots this becomes empty."""
 WORKFLOW = """
 name: {name}
 input: {{type: object}}
@@ -143,8 +137,6 @@ class Listener:
         assert stack.launcher.servers is not None
         self._servers = stack.launcher.servers
         self.bodies: list[bytes] = []
-        """All but instructions to robots."""
-        self.instructions: list[bytes] = []
         self._ending = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -172,11 +164,7 @@ class Listener:
         self._ready.set()
         for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.2):
             if method is not None:
-                # publish.<exchange> with the queue among routing_keys for the default one, or deliver.<queue>
-                queues = [method.routing_key.partition(".")[2], *(properties.headers or {}).get("routing_keys", ())]
-                to_robot = any(INSTRUCTIONS.fullmatch(queue) for queue in queues)
-                kept = self.instructions if to_robot else self.bodies
-                kept.append(b"\n".join([body, str(properties.headers).encode()]))
+                self.bodies.append(b"\n".join([body, str(properties.headers).encode()]))
             if self._ending.is_set() and method is None:
                 break
         connection.close()
@@ -235,11 +223,10 @@ def test_nothing_that_is_secret_can_be_read_anywhere(stack: Stack, planted: Plan
     assert "nowhere did not appear" in failed["message"], failed  # at the last line, after all secrets were used
     steps = list(stack.database["steps"].find({"task": task, "kind": "instruction"}))
     assert {"browser.fill", "http.request"} <= {step["instruction"]["name"] for step in steps}, "they were used"
-    assert sum(task.encode() in body for body in [*listener.bodies, *listener.instructions]) > 10, "it was listened to"
-    assert listener.bodies
+    assert sum(task.encode() in body for body in listener.bodies) > 10, "it was listened to"
+    assert sum(b'"sealed":"' in body for body in listener.bodies) >= 3, "a certificate, a text and a code"
     places = {**database(stack), **logs(stack), "messages": listener.bodies}
     assert planted.found(places) == {}
-    assert planted.found({"instructions": listener.instructions}) == {"instructions": IN_INSTRUCTIONS}
 
 
 def test_a_leak_would_be_found(stack: Stack, planted: Planted) -> None:

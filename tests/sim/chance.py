@@ -86,6 +86,7 @@ SEAMS = (
     ("shared.obs.ids", "os", "entropy"),
     ("shared.obs.trace", "os", "entropy"),
     ("shared.seal", "os", "entropy"),
+    ("shared.seal.instructions", "os", "entropy"),
     ("services.executor.evidence", "ObjectId", "object_id"),
     ("tenacity", "time", "clock"),
     ("tenacity.wait", "random", "chances"),

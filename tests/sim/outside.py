@@ -93,23 +93,24 @@ class Outside:
                 answer = "perhaps" if some and draw.random() < 0.2 else draw.choice(OPTIONS)
                 self.ask("decision.answer", "executor", one["_id"], {"answer": answer})
 
-    async def enrol(self, robot: str, session: str, disk: Disk) -> bool:
-        """A robot asks a scheduler that is up, as its agent does over HTTP; whether it may work."""
+    async def enrol(self, robot: str, session: str, disk: Disk) -> str | None:
+        """A robot asks a scheduler that is up, as its agent does over HTTP; its key for sealed arguments if it may
+        work."""
         world = self._world
         up = [one for one in world.processes if isinstance(one.service, Scheduler) and not one.life.dead]
         if not up:
-            return False
+            return None
         service = world.draw.choice(up).service
         assert isinstance(service, Scheduler)
         request = Enrolment(
             worker=robot, key=KEY, addresses=[robot], name=robot, os="sim", agent_version="1", drivers=["web"],
-            contact=Contact(session, disk.id, disk.counter), epoch=disk.epoch,
+            contact=Contact(session, disk.id, disk.counter), epoch=disk.epoch, opens_sealed=True,
         )  # fmt: skip
         try:
             admission = await asyncio.wait_for(service.robots.enrol(request), ENROL_S_MAX)
         except (RegenteError, PyMongoError, TimeoutError):
-            return False
-        return admission.answer == Answer.AUTHORISED
+            return None
+        return service.rights.seal_key(robot, admission.grant) if admission.answer == Answer.AUTHORISED else None
 
     def _hint(self, key: str, message: Message) -> None:
         self._world.post.carry(Letter(HANDOFFS, key, message, None))

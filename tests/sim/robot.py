@@ -28,6 +28,8 @@ from shared.contracts.messages import (
     WorkerRunEnded,
 )
 from shared.contracts.topology import WORKERS, control_queue, instructions_queue, reply_key, worker_user
+from shared.seal import SealBroken
+from shared.seal.instructions import open_args
 from tests.sim.broker import Broker, Post
 from tests.sim.travel import Faults, Life
 
@@ -69,8 +71,8 @@ class Disk:
     """By (run, seq): digest, reply (none: started)."""
 
 
-Enrol = Callable[[str, str, Disk], Awaitable[bool]]
-"""Asks a scheduler for admission: robot, session, what it keeps; whether it may work."""
+Enrol = Callable[[str, str, Disk], Awaitable[str | None]]
+"""Asks a scheduler for admission: robot, session, what it keeps; the key of what is sealed to it, if it may work."""
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Robot:
         self.life.dead = True
         self._post, self._faults, self._draw, self._effects, self._died = post, faults, draw, effects, died
         self._enrol = enrol
+        self._key: str | None = None
         self._loop = post.loop
 
     async def start(self) -> None:
@@ -115,10 +118,14 @@ class Robot:
             if run["state"] == "live":
                 run["state"] = "lost"
         life, session = self.life, self._session
-        while not life.dead and not await self._enrol(self.name, session, disk):  # noqa: ASYNC110 - agents ask again
+        while not life.dead:
+            key = await self._enrol(self.name, session, disk)
+            if key is not None:
+                break
             await asyncio.sleep(ENROL_AGAIN_S)
         if life.dead:
             return
+        self._key = key
         await self.broker.consume(instructions_queue(self.name), self._on_instruction, prefetch=4)
         await self.broker.consume(control_queue(self.name), self._on_control, prefetch=4)
         self._loop.create_task(self._beating(life))
@@ -139,7 +146,11 @@ class Robot:
 
     # instructions
 
-    async def _on_instruction(self, one: WorkerInstruction, _: Delivery) -> None:
+    async def _on_instruction(self, sent: WorkerInstruction, _: Delivery) -> None:
+        one = self._opened(sent)
+        if one is None:
+            await self._refuse(sent, self._fenced(sent) or "SEALED")
+            return
         hand = self._hand
         if hand is not None:
             mine = hand.message
@@ -163,11 +174,27 @@ class Robot:
         else:
             self._begin(one)
 
+    def _opened(self, one: WorkerInstruction) -> WorkerInstruction | None:
+        """The instruction with its arguments; none: they are sealed for another grant."""
+        if one.sealed is None:
+            return one
+        assert self._key is not None
+        try:
+            args = open_args(self._key, one.sealed, worker=self.name, run=one.run, seq=one.seq, epoch=one.epoch)
+        except SealBroken:
+            return None
+        return one.model_copy(update={"args": args, "sealed": None})
+
+    def _fenced(self, one: WorkerInstruction) -> str | None:
+        disk = self.disk
+        stale = one.epoch < disk.epoch or (one.epoch == disk.epoch and one.run != disk.epoch_run)
+        return "STALE_EPOCH" if stale else None
+
     def _known(self, one: WorkerInstruction) -> Reply | str | None:
         """A refusal, or what came of it before."""
-        disk = self.disk
-        if one.epoch < disk.epoch or (one.epoch == disk.epoch and one.run != disk.epoch_run):
-            return "STALE_EPOCH"
+        disk, fenced = self.disk, self._fenced(one)
+        if fenced is not None:
+            return fenced
         act = disk.acts.get((one.run, one.seq))
         if act is None:
             return None

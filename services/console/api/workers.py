@@ -28,6 +28,7 @@ class WorkerView(View):
     addresses: list[str] = Field(default_factory=list, description="All its MAC addresses.")
     os: str | None = Field(default=None, description="Its operating system.")
     agent_version: str | None = Field(default=None, description="Version of its agent.")
+    opens_sealed: bool = Field(default=False, description="Its agent opens sealed arguments; else no secrets.")
     drivers: list[Any] = Field(default_factory=list, description="What it can act on.")
     authorisation: Authorisation = Field(description="pending, authorised or revoked.")
     authorised_by: str | None = Field(default=None, description="Who said yes.")

@@ -115,8 +115,9 @@ def _access(visit: Visit, worker: dict[str, Any]) -> Any:
 
 
 def _special(visit: Visit, worker: dict[str, Any]) -> Any:
-    """Doubt, quarantine and drain."""
+    """Doubt, quarantine and drain; and whether it can't be sent secrets."""
     _ = visit.text
+    sealed = worker.get("opens_sealed") or worker.get("authorisation") != Authorisation.AUTHORISED
     doubt, quarantine, drain = (worker.get(name) or {} for name in ("doubt", "quarantine", "drain"))
     until = f"{_('until')} {visit.moment(quarantine.get('until'), day=False)}" if quarantine else ""
     reason = str(quarantine.get("reason") or "")
@@ -126,6 +127,7 @@ def _special(visit: Visit, worker: dict[str, Any]) -> Any:
         if quarantine
         else None,
         [state(_, "drain"), f"{_('by')} {drain.get('by')}"] if drain else None,
+        None if sealed else tag("span", _("no secrets: its agent is too old"), class_="warn"),
     ]
 
 

@@ -24,6 +24,8 @@ EXCEPTIONS: dict[str, type[Exception]] = {
 
 SEND_AGAIN = frozenset({"BUSY"})
 """Refusals that mean: later."""
+UNOPENED = "SEALED"
+"""A refusal that means: sealed for another key than mine. Sealed anew it may be opened; it was not done."""
 OTHERWISE_KNOWN = frozenset({"MALFORMED"})
 """Refusals that mean: I know this seq with other arguments (a secret was changed between two sends). Nobody has told us
 what it did with the first."""
@@ -88,6 +90,11 @@ def in_doubt(seq: int, message: str) -> Answer:
     """An answer that says that nobody knows whether an act of the server's took effect; the desktop is still there."""
     error = ReplyError(code="IN_DOUBT", message=message[:ERROR_TEXT_MAX])
     return Answer(seq, ReplyOutcome.IN_DOUBT, error=error)
+
+
+def is_unopened(answer: Answer) -> bool:
+    """Whether the robot could not open the arguments."""
+    return answer.outcome is ReplyOutcome.REFUSED and answer.error is not None and answer.error.code == UNOPENED
 
 
 def stored_answer(stored: Mapping[str, Any]) -> Answer:

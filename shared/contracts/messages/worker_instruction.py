@@ -31,8 +31,11 @@ class WorkerInstruction(Message):
     task: str | None = Field(default=None, description="The task in hand; none in setup and teardown.")
     phase: Literal["setup", "task", "teardown"] = Field(description="Where in the scenario the script is.")
     name: str = Field(description="Catalogue name, such as browser.click.")
-    args: dict[str, Any] = Field(
-        description="Arguments by name; secrets stand here as their values, objects as selectors."
+    args: dict[str, Any] = Field(description="Arguments by name, objects as selectors; empty when they are sealed.")
+    sealed: str | None = Field(
+        default=None,
+        description="Arguments that hold secrets, as only this robot reads them: base64url of AES-256-GCM under "
+        "the key of its enrolment. The robot puts their JSON in the place of args.",
     )
     effect: Literal["read", "act"] = Field(description="act: journalled by the robot before and after.")
     commit: bool = Field(default=False, description="The script says that this act can't be taken back.")

@@ -26,8 +26,11 @@ from shared.mongo.indexes import COLLECTIONS, apply_indexes
 from shared.obs.clock import now
 from shared.obs.ids import new_id
 from shared.runtime.commands import issue, wait
+from shared.seal import Sealer
+from shared.seal.instructions import robot_key
 from shared.testing.robot import FakeRobot
 
+SEALER = Sealer(bytes(range(32)))
 MASTER_KEY = base64.b64encode(bytes(range(32))).decode()
 ACCOUNT, WORKFLOW = "acme", "tax"
 PASSWORD = "robot"
@@ -73,7 +76,7 @@ class World:
         await service.mongo.close()
 
     async def robot(self, table: Mapping[str, Any] | None = None, n: int = 1) -> FakeRobot:
-        """A robot that listens, under a broker user of its own."""
+        """A robot that has enrolled and listens, under a broker user of its own."""
         id = f"00155d02{n:04x}"
         await self.admin.put_user(worker_user(id), PASSWORD)
         await self._let_in(worker_user(id))
@@ -83,6 +86,9 @@ class World:
         broker = Broker([url], instance=f"robot-{n}", topology=queues, user_id=worker_user(id))
         await broker.start()
         robot = FakeRobot(broker, id, table)
+        robot.key = robot_key(SEALER, id, 1)
+        fields = {"grant": 1, "opens_sealed": True}
+        await self.mongo["workers"].update_one({"_id": id}, {"$set": fields}, upsert=True)
         await robot.start()
         self.brokers.append(broker)
         self.robots.append(robot)

@@ -19,6 +19,7 @@ from services.scheduler.main import Scheduler
 from shared.contracts.topology import HANDOFFS, WORKER_HEARTBEATS, WORKERS, control_queue, instructions_queue
 from shared.obs.clock import monotonic_s
 from shared.runtime.commands import wait
+from shared.seal.instructions import robot_key
 from tests.integration.scheduler.conftest import World, until
 from tests.integration.scheduler.robot import WORKER, Robot
 
@@ -160,8 +161,13 @@ async def test_authorising_again_takes_another_password(world: World, robot: Rob
     await world.ask("worker.revoke", WORKER)
     await world.ask("worker.authorise", WORKER)
     async with world.http(service) as http:
-        second = (await robot.enrol(http)).json()["amqp"]
+        answer = (await robot.enrol(http, opens_sealed=True)).json()
+    second = answer["amqp"]
     assert second["password"] != first["password"]
+    worker = await world.worker(WORKER)
+    keys = [robot_key(service.sealer, WORKER, grant) for grant in range(worker["grant"] + 1)]
+    assert keys.index(answer["seal_key"]) == worker["grant"] == 3, "a key of its own for every grant"
+    assert worker["opens_sealed"] is True
     with pytest.raises((ProbableAuthenticationError, ProbableAccessDeniedError)):
         await robot.connect(first)
     await robot.connect(second)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.domain.alert_rules import RUNBOOK_URL
 from shared.runtime.settings import Networks, ServiceSettings
 
 
@@ -27,5 +26,6 @@ class ConsoleSettings(ServiceSettings):
         description="Nobody leads alerts for so long: it is silent. The takeover of a dead leader's lease takes 8.",
     )  # fmt: skip
     alerts_runbook_url: str = Field(
-        default=RUNBOOK_URL, description="Where runbooks are; {kind} becomes the alert's kind; as alerts has it."
+        default="",
+        description="Where runbooks are, as alerts has it; {kind} becomes its kind. Empty: the console's pages.",
     )

@@ -39,7 +39,8 @@ NAME_PATTERN = re.compile(rf"^(?:{ACCOUNT}/)?[a-z0-9][a-z0-9_]{{0,62}}$")
 RULES_MAX = 2000
 """Rules that an installation may have."""
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
-RUNBOOK_URL = "docs/runbooks/{kind}.md"
+RUNBOOK_PAGE = "/runbooks/{kind}"
+"""Of the console, which has what docs/runbooks holds."""
 
 
 class AlertSeverity(StrEnum):

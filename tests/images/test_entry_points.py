@@ -21,6 +21,7 @@ import pytest
 
 from deploy.local.settings import SERVICES, free_ports
 from docs.generate import ROOT
+from shared.domain.alert_rules import RuleKind
 from tests.integration.collector.running import until
 
 USER = 10001
@@ -57,7 +58,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.copy(ROOT / name, source)
     for name in CONTENTS:
         left_out = shutil.ignore_patterns("__pycache__", "*.md", *LEFT_OUT)
-        shutil.copytree(ROOT / name, source / name, ignore=left_out)
+        shutil.copytree(ROOT / name, source / name, ignore=left_out, symlinks=True)
+    shutil.copytree(ROOT / "docs" / "runbooks", source / "docs" / "runbooks")  # .dockerignore lets these pages in
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*command, "--target", str(site), str(source)], check=True, capture_output=True, timeout=300)
     folder.chmod(0o755)
@@ -74,6 +76,7 @@ def test_the_package_has_every_file(installed: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".md", ".pyc")
         and (path.parent / "__init__.py").exists() and path.parent != ROOT / "deploy" / "compose"
     }  # fmt: skip
+    wanted |= {f"services/console/pages/runbooks/{kind}.md" for kind in RuleKind}
     there = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
     assert wanted - there == set()
 

@@ -28,6 +28,7 @@ from services.alerts.notify.store import NotifyStore
 from services.alerts.notify.unstored import UnstoredTeller
 from services.alerts.store import AlertStore
 from shared.domain.alert_link import PURPOSE, link_url
+from shared.domain.alert_rules import RUNBOOK_PAGE
 from shared.errors import TemporaryError
 from shared.mongo import Mongo
 from shared.obs.clock import monotonic_s, now
@@ -183,4 +184,5 @@ class Notify:
         where = settings.alerts_public_url or settings.alerts_url.rstrip("/")
         digest = f"{where}{PATH}/{id}?t={token_of(self._sealer, id)}" if id is not None else ""
         take = link_url(settings.console_url, id, self._sealer.derive(PURPOSE, id)) if id is not None else ""
-        return Links(console=settings.console_url, digest=digest, runbook=settings.alerts_runbook_url, take=take)
+        runbook = settings.alerts_runbook_url or settings.console_url.rstrip("/") + RUNBOOK_PAGE
+        return Links(console=settings.console_url, digest=digest, runbook=runbook, take=take)

@@ -46,7 +46,7 @@ class NotifySettings(MailSettings):
         description="Where people's browsers reach alerts, for the lists behind messages; empty: alerts_url.",
     )
     alerts_runbook_url: str = Field(
-        default="docs/runbooks/{kind}.md", description="Where runbooks are; {kind} becomes the alert's kind."
+        default="", description="Where runbooks are; {kind} becomes the alert's kind. Empty: the console's pages."
     )
     alerts_notify_s: float = Field(
         default=1.0, gt=0, le=60, description="How often what is to be told, closed or sent is looked for."

@@ -69,6 +69,7 @@ def add_pages(app: FastAPI, context: Context) -> None:
         rule,
         rules,
         run,
+        runbook,
         runs,
         silences,
         source,
@@ -91,7 +92,7 @@ def add_pages(app: FastAPI, context: Context) -> None:
         module.add(context)
     for module in (endpoints, delivery):
         module.add(context)
-    for module in (alerts, alert, silences, recipients, recipient, rules, rule):
+    for module in (alerts, alert, silences, recipients, recipient, rules, rule, runbook):
         module.add(context)
     ui.run_with(
         app,

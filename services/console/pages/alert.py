@@ -31,6 +31,7 @@ from services.console.store.alerts import get_alert, told
 from services.console.store.context import Context
 from services.console.store.runs import list_evidence
 from services.console.store.silences import with_silence
+from shared.domain.alert_rules import RUNBOOK_PAGE
 from shared.domain.alert_state import AlertState
 from shared.obs.clock import now
 
@@ -119,12 +120,15 @@ def _head(visit: Visit, alert: dict[str, Any]) -> Html:
 
 def _what_to_do(visit: Visit, alert: Mapping[str, Any]) -> Html:
     _ = visit.text
-    where = visit.context.settings.alerts_runbook_url.replace("{kind}", str(alert["kind"]))
-    if where.startswith(("http://", "https://")):
+    kind = str(alert["kind"])
+    where = visit.context.settings.alerts_runbook_url.replace("{kind}", kind)
+    if not where:
+        shown = link(_("the page for this kind of alert"), RUNBOOK_PAGE.replace("{kind}", kind))
+    elif where.startswith(("http://", "https://")):
         shown = tag("a", where, href=where, target="_blank", rel="noopener noreferrer")
     else:
         shown = mono(where)
-    return tag("p", f"{_('What to do')}: ", shown) if where else Html("")
+    return tag("p", f"{_('What to do')}: ", shown)
 
 
 def _history(visit: Visit, alert: Mapping[str, Any]) -> Html:

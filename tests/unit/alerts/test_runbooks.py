@@ -11,10 +11,11 @@ import pytest
 import typer.main
 
 from cli.main import app
-from shared.domain.alert_rules import DEFAULTS, RUNBOOK_URL, RuleKind
+from shared.domain.alert_rules import DEFAULTS, RuleKind
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = ROOT / "docs" / "runbooks"
+CONSOLES = ROOT / "services" / "console" / "pages" / "runbooks"
 SECTIONS = ["Figure", "Log line", "Command", "What to do"]
 FIGURE = re.compile(r"`(regente_[a-z_]+?)(?:\{[^`]*\})?`")
 COMMAND = re.compile(r"`regente ([a-z]+)(?: ([a-z]+))?[^`]*`")
@@ -34,7 +35,7 @@ def section(text: str, name: str) -> str:
 def test_pages_and_kinds_are_the_same() -> None:
     assert {path.stem for path in PAGES.glob("*.md")} == {kind.value for kind in RuleKind}
     assert {rule.kind for rule in DEFAULTS} == set(RuleKind)
-    assert all((ROOT / RUNBOOK_URL.format(kind=kind)).exists() for kind in RuleKind)
+    assert {path.name for path in CONSOLES.iterdir()} == {path.name for path in PAGES.iterdir()}, "the console has them"
 
 
 @pytest.mark.parametrize("kind", RuleKind, ids=str)

@@ -23,27 +23,31 @@ from shared.runtime.users import as_user, make_broker_users, make_database_users
 
 
 def service_users(
-    folder: Annotated[Path, typer.Argument(help="Where the files lie: SERVICE/password, amqp_url, mongo_url.")],
+    folder: Annotated[Path, typer.Argument(help="Where the files lie: SERVICE/password, amqp_url, env ..")],
     new_passwords: Annotated[bool, typer.Option(help="New passwords; restart the services then.")] = False,
+    write_files: Annotated[bool, typer.Option(help="No: SERVICE/password is there, and nothing is written.")] = True,
 ) -> None:
     """Make a user of broker and database for each service, with the rights that its work needs.
 
     Administrators' addresses: REGENTE_AMQP_URL (with the virtual host), REGENTE_AMQP_ADMIN_URL, REGENTE_MONGO_URL;
-    REGENTE_MONGO_DB, REGENTE_CA_FILE as for services.
+    REGENTE_MONGO_DB, REGENTE_CA_FILE as for services, and REGENTE_.._FILE instead of an address.
     """
     amqp, admin, mongo = (_setting(f"REGENTE_{name}") for name in ("AMQP_URL", "AMQP_ADMIN_URL", "MONGO_URL"))
     db, trusted = os.environ.get("REGENTE_MONGO_DB") or "regente", os.environ.get("REGENTE_CA_FILE", "")
     vhost = unquote(urlsplit(amqp.split(",")[0]).path[1:]) or "/"
     try:
-        passwords = {name: _password(folder / name, new_passwords) for name in SERVICES}
+        if write_files:
+            passwords = {name: _password(folder / name, new_passwords) for name in SERVICES}
+        else:
+            passwords = {name: (folder / name / "password").read_text(encoding="utf-8") for name in SERVICES}
         make_database_users(mongo, db, passwords, trusted)
         make_broker_users(admin, vhost, passwords, trusted)
-        for name, password in passwords.items():
-            user = user_of(name)
+        for name, password in passwords.items() if write_files else ():
+            user, looks = user_of(name), bool(broker_rights(name).tags)
             _write(folder / name / "amqp_url", as_user(amqp, user, password))
             _write(folder / name / "mongo_url", as_user(mongo, user, password))
-            if broker_rights(name).tags:
-                _write(folder / name / "amqp_admin_url", as_user(admin, user, password))
+            _write(folder / name / "amqp_admin_url", as_user(admin, user, password) if looks else "")
+            _write(folder / name / "env", _environment((folder / name).absolute()))
     except OSError as error:
         raise Usage(f"{error.filename or folder}: {error.strerror}") from error
     except PyMongoError as error:
@@ -55,10 +59,24 @@ def service_users(
     say(f"{len(passwords)} users at broker and database; REGENTE_AMQP_URL_FILE={folder}/SERVICE/amqp_url and so on")
 
 
+def _environment(folder: Path) -> str:
+    """Settings that name a service's files, for an EnvironmentFile of systemd."""
+    names = ("amqp_url", "amqp_admin_url", "mongo_url")
+    return "".join(f"REGENTE_{name.upper()}_FILE={folder / name}\n" for name in names)
+
+
 def _setting(name: str) -> str:
-    value = os.environ.get(name, "")
+    """An administrator's address, also out of a file.
+
+    Raises: Usage.
+    """
+    value, file = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
+    try:
+        value = value or (Path(file).read_text(encoding="utf-8").strip() if file else "")
+    except OSError as error:
+        raise Usage(f"{name}_FILE: {file} can't be read: {error.strerror}") from error
     if not value:
-        raise Usage(f"set {name} to the address of an administrator")
+        raise Usage(f"set {name} (or {name}_FILE) to the address of an administrator")
     return value
 
 

@@ -2,8 +2,9 @@
 deploy/compose/secrets.
 
 Run again, it makes what is missing and changes nothing that is there. Standard library only: it runs on the machine
-that has the containers, before anything of Regente does. The files are readable by all and stand in a folder that
-only you can enter: containers get each one by itself, and read it as users of their own.
+that has the containers, before anything of Regente does. Each service has a folder of its own under users: addresses of
+broker and database with its own user, which `regente service-users` makes there. The files are readable by all and
+stand in a folder that only you can enter: containers get each one by itself, and read it as users of their own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "secrets"
 USER = "regente"
+SERVICES = ("console", "collector", "scheduler", "executor", "delivery", "alerts")
+LOOKING = ("console", "scheduler", "alerts")
+"""Those that use the broker's management API."""
 
 
 def main() -> None:
@@ -43,13 +47,23 @@ def prepare(folder: Path, *, cluster: bool) -> None:
     members = [f"database-{n}" for n in (1, 2, 3)] if cluster else ["database"]
     amqps, port, admin = ("amqps", 5671, "https") if cluster else ("amqp", 5672, "http")
     admin_port = 15671 if cluster else 15672
-    amqp_urls = ",".join(f"{amqps}://{USER}:{amqp}@{host}:{port}/regente" for host in brokers)
-    admin_urls = ",".join(f"{admin}://{USER}:{amqp}@{host}:{admin_port}" for host in brokers)
     tls = "&tls=true&tlsCAFile=/run/certs/ca.pem" if cluster else ""
     hosts = ",".join(f"{host}:27017" for host in members)
-    _kept(folder / "amqp_url", amqp_urls)
-    _kept(folder / "amqp_admin_url", admin_urls)
-    _kept(folder / "mongo_url", f"mongodb://{USER}:{mongo}@{hosts}/?replicaSet=rs&authSource=admin{tls}")
+
+    def addresses(to: Path, user: str, amqp: str, mongo: str, *, looks: bool) -> None:
+        admins = ",".join(f"{admin}://{user}:{amqp}@{host}:{admin_port}" for host in brokers)
+        _kept(to / "amqp_url", ",".join(f"{amqps}://{user}:{amqp}@{host}:{port}/regente" for host in brokers))
+        _kept(to / "amqp_admin_url", admins if looks else "")
+        _kept(to / "mongo_url", f"mongodb://{user}:{mongo}@{hosts}/?replicaSet=rs&authSource=admin{tls}")
+
+    addresses(folder, USER, amqp, mongo, looks=True)
+    for name in SERVICES:
+        own = folder / "users" / name
+        for each in (own.parent, own):
+            each.mkdir(exist_ok=True)
+            each.chmod(0o755)  # entered by containers alone: the folder above is closed
+        password = _kept(own / "password", secrets.token_urlsafe(32))
+        addresses(own, f"{USER}-{name}", password, password, looks=name in LOOKING)
     _kept(folder / "definitions.json", _definitions(amqp))
 
 

@@ -21,6 +21,8 @@ WHOLE: dict[str, Any] = {
     },
     "serviceMonitor": {"enabled": True},
     "caSecretName": "ca",
+    "userSecretPrefix": "user",
+    "adminSecretName": "administrators",
     "proxies": "10.0.0.0/8",
     "bootstrap": {"claimName": "admin"},
     "nodeSelector": {"disk": "ssd"},
@@ -85,3 +87,28 @@ def test_executors_follow_the_queue(helm: Helm) -> None:
     assert queue["authenticationRef"]["name"] == "regente-executor"
     assert cpu["type"] == "cpu"
     assert scaled["spec"]["minReplicaCount"] == 2
+
+
+def test_with_users_of_their_own_no_service_gets_an_administrators_address(helm: Helm) -> None:
+    """Each pod mounts what is its own; only the job that makes the first account comes as the administrator."""
+    for one in helm.manifests(CHART, WHOLE):
+        if one["kind"] not in ("Deployment", "Job"):
+            continue
+        pod, component = one["spec"]["template"]["spec"], one["metadata"]["labels"]["app.kubernetes.io/component"]
+        mounted = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+        own = "administrators" if one["kind"] == "Job" else f"user-{component}"
+        assert mounted == {"secrets": "regente", "addresses": own, "certs": "ca"}
+        environment = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        for name in ("AMQP_URL", "AMQP_ADMIN_URL", "MONGO_URL"):
+            assert environment[f"REGENTE_{name}_FILE"] == f"/run/secrets/addresses/{name.lower()}"
+    (trigger,) = [one for one in helm.manifests(CHART, WHOLE) if one["kind"] == "TriggerAuthentication"]
+    assert trigger["spec"]["secretTargetRef"][0]["name"] == "administrators"
+
+
+def test_without_them_all_use_the_same(helm: Helm) -> None:
+    for one in helm.manifests(CHART, {}):
+        if one["kind"] in ("Deployment", "Job"):
+            pod = one["spec"]["template"]["spec"]
+            assert [each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each] == ["regente"]
+            environment = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+            assert environment["REGENTE_MONGO_URL_FILE"] == "/run/secrets/regente/mongo_url"

@@ -16,6 +16,7 @@ import yaml
 from deploy.compose.prepare import prepare
 from deploy.local.settings import PORTS, SERVICES
 from docs.generate import ROOT
+from shared.contracts.rights import broker_rights, user_of
 
 FOLDER = ROOT / "deploy" / "compose"
 FILES = ("single.yaml", "cluster.yaml")
@@ -73,6 +74,8 @@ def test_what_is_mounted_is_there(name: str, tmp_path: Path) -> None:
             if source.startswith("./certs/"):
                 stem = source.removeprefix("./certs/").partition(".")[0]
                 assert stem == "ca" or re.sub(r"-\d$", "", stem) in certificates, mount
+            elif source.startswith("./secrets/"):
+                assert (tmp_path / source).is_dir(), mount
             elif source.startswith("."):
                 assert (FOLDER / source).exists(), mount
             else:
@@ -82,13 +85,34 @@ def test_what_is_mounted_is_there(name: str, tmp_path: Path) -> None:
 def test_secrets_are_made_once_and_only_ours_to_enter(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     prepare(folder, cluster=False)
-    before = {path.name: path.read_text() for path in folder.iterdir()}
+    before = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     prepare(folder, cluster=False)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == before
+    assert {name: (folder / name).read_text() for name in before} == before
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert before["amqp_password"] in before["amqp_url"]
     assert before["amqp_password"] not in before["definitions.json"]
     assert json.loads(before["definitions.json"])["users"][0]["name"] == "regente"
+    for name in SERVICES:
+        urls = {key: before[f"users/{name}/{key}"] for key in ("amqp_url", "amqp_admin_url", "mongo_url")}
+        looks = bool(broker_rights(name).tags)
+        assert bool(urls["amqp_admin_url"]) is looks
+        for url in urls.values() if looks else (urls["amqp_url"], urls["mongo_url"]):
+            assert f"//{user_of(name)}:{before[f'users/{name}/password']}@" in url
+    assert len({before[f"users/{name}/password"] for name in SERVICES}) == len(SERVICES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_what_sets_up_gets_an_administrators_address(name: str) -> None:
+    """Each service has its own user's addresses, after the users were made."""
+    for service, spec in read(name)["services"].items():
+        if kind(service) in SERVICES:
+            assert spec["secrets"] == ["master_key"], service
+            assert f"./secrets/users/{kind(service)}:/run/user:ro" in spec["volumes"], service
+            assert "users" in spec["depends_on"], service
+            assert spec["environment"]["REGENTE_MONGO_URL_FILE"] == "/run/user/mongo_url"
+        elif service in ("users", "setup"):
+            assert spec["environment"]["REGENTE_MONGO_URL_FILE"] == "/run/secrets/mongo_url"
+    assert "users" not in read(name)["services"]["users"]["depends_on"]
 
 
 def test_a_cluster_has_several_of_each_and_the_proxy_and_prometheus_know_all() -> None:

@@ -33,6 +33,7 @@ def test_every_service_has_a_unit_and_there_is_one_for_all() -> None:
         assert f"-m services.{name}\n" in text
         assert f"REGENTE_HTTP_PORT={PORTS[name][1]}\n" in text
         assert "Type=notify\nWatchdogSec=30" in text
+        assert f"EnvironmentFile=-/etc/regente/users/{name}/env\n" in text, "its own user, where there is one"
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.service")), ids=lambda path: path.stem)

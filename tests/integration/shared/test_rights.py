@@ -17,6 +17,7 @@ from pymongo.errors import OperationFailure
 from typer.testing import CliRunner
 
 from cli.main import app
+from deploy.compose.prepare import prepare
 from shared.contracts.rights import SERVICES, own_queues, user_of
 from shared.contracts.topology import (
     DEAD,
@@ -72,13 +73,31 @@ def test_the_command_makes_users_and_the_files_that_services_read(
     for service in SERVICES:
         files = {path.name: path for path in (folder / service).iterdir()}
         tagged = service in ("console", "scheduler", "alerts")
-        assert set(files) == {"password", "amqp_url", "mongo_url"} | ({"amqp_admin_url"} if tagged else set())
+        assert set(files) == {"password", "amqp_url", "mongo_url", "amqp_admin_url", "env"}
+        assert f"REGENTE_MONGO_URL_FILE={files['mongo_url']}\n" in files["env"].read_text()
+        assert bool(files["amqp_admin_url"].read_text()) is tagged, "an address only where it may look"
         assert all(path.stat().st_mode & 0o777 == 0o600 for path in files.values())
         Connection(files["amqp_url"].read_text()).raw.close()
         with MongoClient[dict[str, Any]](files["mongo_url"].read_text()) as client:
             assert not refused(client[mongo_db]["tasks"].find_one)
         if tagged:
             httpx.get(f"{files['amqp_admin_url'].read_text()}/api/queues", timeout=20).raise_for_status()
+    (tmp_path / "url").write_text(f"{servers.mongo}\n")
+    by_file = {**admin, "REGENTE_MONGO_URL": "", "REGENTE_MONGO_URL_FILE": str(tmp_path / "url")}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    (folder / "alerts" / "mongo_url").unlink()
+    done = CliRunner().invoke(app, ["service-users", str(folder), "--no-write-files"], env=by_file)
+    assert done.exit_code == 0, done.output
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.is_file())
+    assert not (folder / "alerts" / "mongo_url").exists()
+    (folder / "alerts" / "password").unlink()
+    lacks = CliRunner().invoke(app, ["service-users", str(folder), "--no-write-files"], env=admin)
+    assert (lacks.exit_code, "alerts/password" in lacks.output.replace("\n", "")) == (2, True), lacks.output
+    prepare(tmp_path / "secrets", cluster=False)  # as the compose files have it
+    made = tmp_path / "secrets" / "users"
+    assert CliRunner().invoke(app, ["service-users", str(made), "--no-write-files"], env=admin).exit_code == 0
+    for service in SERVICES:
+        Connection(as_user(amqp_url, user_of(service), (made / service / "password").read_text())).raw.close()
     wrong = CliRunner().invoke(app, ["service-users", str(folder)], env={**admin, "REGENTE_MONGO_URL": ""})
     assert wrong.exit_code == 2
     assert "REGENTE_MONGO_URL" in wrong.output

@@ -12,13 +12,24 @@ app.kubernetes.io/component: {{ .name }}
 {{- printf "%s/%s:%s" .Values.image.registry .name (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 
+{{- /* The Secret with this pod's addresses of broker and database, where it is another one than that of the master key. */ -}}
+{{- define "regente.addresses" -}}
+{{- if hasKey .Values.services .name -}}
+{{- with .Values.userSecretPrefix }}{{ printf "%s-%s" . $.name }}{{ end -}}
+{{- else -}}
+{{- .Values.adminSecretName -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "regente.env" -}}
 {{- $root := . -}}
 - name: REGENTE_HTTP_HOST
   value: "0.0.0.0"
-{{- range $key := list "master_key" "amqp_url" "amqp_admin_url" "mongo_url" }}
+- name: REGENTE_MASTER_KEY_FILE
+  value: /run/secrets/regente/master_key
+{{- range $key := list "amqp_url" "amqp_admin_url" "mongo_url" }}
 - name: REGENTE_{{ upper $key }}_FILE
-  value: /run/secrets/regente/{{ $key }}
+  value: /run/secrets/{{ if include "regente.addresses" $root }}addresses{{ else }}regente{{ end }}/{{ $key }}
 {{- end }}
 {{- if .Values.caSecretName }}
 - name: REGENTE_CA_FILE
@@ -46,6 +57,9 @@ securityContext:
   capabilities: {drop: [ALL]}
 volumeMounts:
   - {name: secrets, mountPath: /run/secrets/regente, readOnly: true}
+  {{- if include "regente.addresses" . }}
+  - {name: addresses, mountPath: /run/secrets/addresses, readOnly: true}
+  {{- end }}
   - {name: home, mountPath: /var/lib/regente}
   - {name: tmp, mountPath: /tmp}
   {{- if .Values.caSecretName }}
@@ -76,6 +90,10 @@ tolerations: {{ toYaml . | nindent 2 }}
 {{- define "regente.volumes" -}}
 - name: secrets
   secret: {secretName: {{ .Values.secretName }}, defaultMode: 0440}
+{{- with include "regente.addresses" . }}
+- name: addresses
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
 - name: home
   emptyDir: {}
 - name: tmp

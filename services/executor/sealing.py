@@ -55,8 +55,8 @@ class Sealing:
     def _unsealed(self, message: WorkerInstruction) -> WorkerInstruction:
         if not self._unsealed_allowed:
             raise Unsealable(
-                f"robot {message.worker} is sent no secrets: its agent can't open what is sealed. Update it, with the "
-                "package cryptography, or set REGENTE_UNSEALED_ROBOTS_ALLOWED=1"
+                f"robot {message.worker} is sent no secrets: its agent can't open what is sealed. Renew the agent, "
+                "with the package cryptography, or set REGENTE_UNSEALED_ROBOTS_ALLOWED=1"
             )
         if message.worker not in self._told:
             self._told.add(message.worker)

@@ -18,7 +18,7 @@ from tests.agent.bench import Bench
 from tests.agent.test_contract import WORKER, bytes_of, instructions
 from tests.agent.test_protocol import code
 
-KEY = secrets.token_urlsafe(32)
+KEY = "a-key-of-thirty-two-bytes-for-tests-only-xy"
 SECRET = "PLANTED-to-be-typed"
 
 

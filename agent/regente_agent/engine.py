@@ -170,8 +170,7 @@ class Engine(threading.Thread):
         try:
             instruction = sealed.opened(instruction, self._worker, self._seal_key())
         except sealed.Unopened as error:
-            stale = self._journal.fence(instruction)
-            self._refuse(instruction, delivery, stale or Refuse(Refusal.SEALED, str(error)))
+            self._on_unopened(instruction, delivery, error)
             return
         digest = instruction.digest(self._key)
         if self._hand is not None and self._beside(instruction, digest, delivery):
@@ -189,6 +188,14 @@ class Engine(threading.Thread):
             self._answer(instruction, delivery, verdict.reply, repeated=True)
         else:
             self._begin(instruction, delivery, verdict)
+
+    def _on_unopened(self, instruction: Instruction, delivery: Delivery, error: sealed.Unopened) -> None:
+        """Arguments that can't be opened: SEALED says that it was not done, so what is known of it comes first."""
+        verdict = self._journal.look_up_unopened(instruction)
+        if isinstance(verdict, Repeat):
+            self._answer(instruction, delivery, verdict.reply, repeated=True)
+        else:
+            self._refuse(instruction, delivery, verdict or Refuse(Refusal.SEALED, str(error)))
 
     def _beside(self, instruction: Instruction, digest: str, delivery: Delivery) -> bool:
         """An instruction while another is in hand; False when it may now be looked at as usual."""

@@ -126,7 +126,7 @@ class Journal:
 
     def admit(self, instruction: Instruction, digest: str) -> Verdict:
         """Decide about an instruction by the rules above; an admitted act is written as started before this returns."""
-        refusal = self.fence(instruction)
+        refusal = self._fence(instruction)
         if refusal is not None:
             return refusal
         row = self._run(instruction.run)
@@ -138,27 +138,34 @@ class Journal:
         fresh = row is None or row["epoch"] < instruction.epoch
         if not fresh and row is not None and row["state"] == Session.LOST.value:
             return Refuse(Refusal.SESSION_LOST, "the desktop that the run's setup prepared is gone")
-        if instruction.effect == "act" and instruction.seq <= self._seq_max(instruction.run):
-            return Refuse(
-                Refusal.UNKNOWN_SEQ, f"seq {instruction.seq} is not above what this robot has seen of the run"
-            )
+        below = self._below(instruction)
+        if below is not None:
+            return below
         self._begin(instruction, digest, fresh)
         return Go(fresh)
 
     def look_up(self, instruction: Instruction, digest: str) -> Optional[Verdict]:
         """The answer that needs no desk: a refusal or a repeated reply; None when it would have to be done."""
-        refusal = self.fence(instruction)
+        refusal = self._fence(instruction)
         return refusal or self._known(instruction, digest)
 
-    def fence(self, instruction: Instruction) -> Optional[Refuse]:
-        """The refusal of an instruction of an earlier reservation; none: it is of this one, or of a new one."""
-        if instruction.epoch < self.epoch:
-            return Refuse(
-                Refusal.STALE_EPOCH, f"epoch {instruction.epoch} is below {self.epoch}, which this robot has seen"
-            )
-        if instruction.epoch == self.epoch and instruction.run != self._meta("epoch_run"):
-            return Refuse(Refusal.STALE_EPOCH, f"epoch {instruction.epoch} belongs to another run")
-        return None
+    def look_up_unopened(self, instruction: Instruction) -> Optional[Union[Refuse, Repeat]]:
+        """What is known of an instruction whose arguments can't be read; None when it was surely not done here."""
+        refusal = self._fence(instruction)
+        if refusal is not None:
+            return refusal
+        row = self._run(instruction.run)
+        state = row["state"] if row is not None and row["epoch"] == instruction.epoch else None
+        if state == Session.ENDED.value:
+            return Refuse(Refusal.RUN_ENDED, "the run has ended")
+        act = self._db.execute(
+            "SELECT state, reply FROM acts WHERE run=? AND seq=?", (instruction.run, instruction.seq)
+        ).fetchone()
+        if act is not None:
+            return Refuse(Refusal.BUSY, "the act is in hand") if act[0] == "started" else Repeat(json.loads(act[1]))
+        if state == Session.LOST.value:
+            return Refuse(Refusal.SESSION_LOST, "the desktop that the run's setup prepared is gone")
+        return self._below(instruction)
 
     def finish(self, run: str, seq: int, reply: Mapping[str, Any]) -> None:
         """Write an act's outcome."""
@@ -219,6 +226,15 @@ class Journal:
 
     # private
 
+    def _fence(self, instruction: Instruction) -> Optional[Refuse]:
+        if instruction.epoch < self.epoch:
+            return Refuse(
+                Refusal.STALE_EPOCH, f"epoch {instruction.epoch} is below {self.epoch}, which this robot has seen"
+            )
+        if instruction.epoch == self.epoch and instruction.run != self._meta("epoch_run"):
+            return Refuse(Refusal.STALE_EPOCH, f"epoch {instruction.epoch} belongs to another run")
+        return None
+
     def _known(self, instruction: Instruction, digest: str) -> Optional[Verdict]:
         row = self._db.execute(
             "SELECT digest, state, reply FROM acts WHERE run=? AND seq=?", (instruction.run, instruction.seq)
@@ -230,6 +246,13 @@ class Journal:
         if row[1] == "started":
             return Refuse(Refusal.BUSY, "the act is in hand")
         return Repeat(json.loads(row[2]))
+
+    def _below(self, instruction: Instruction) -> Optional[Refuse]:
+        if instruction.effect == "act" and instruction.seq <= self._seq_max(instruction.run):
+            return Refuse(
+                Refusal.UNKNOWN_SEQ, f"seq {instruction.seq} is not above what this robot has seen of the run"
+            )
+        return None
 
     def _seq_max(self, run: str) -> int:
         row = self._run(run)

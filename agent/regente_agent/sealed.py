@@ -20,7 +20,9 @@ from regente_agent.wire import Instruction
 try:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-except (ImportError, OSError):  # a machine for which there is no build of it
+except BaseException as error:  # no build of it for this machine, or a broken one, which may say so by a panic
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        raise
     AESGCM = None  # type: ignore[assignment,misc]
 
 FORMAT = b"\x01"

@@ -29,7 +29,12 @@ def main() -> None:
     parser.add_argument("--cluster", action="store_true", help="for cluster.yaml: addresses of three nodes, with TLS")
     parser.add_argument("--out", type=Path, default=FOLDER, help="the folder")
     given = parser.parse_args()
-    prepare(given.out, cluster=given.cluster)
+    try:
+        prepare(given.out, cluster=given.cluster)
+    except PermissionError as error:
+        users = given.out / "users"
+        text = f"{error.filename} is somebody else's. A container engine makes folders that are missing when it starts"
+        parser.exit(1, f"{text}: stop the containers, remove {users} as root, and run this again\n")
     print(f"secrets are in {given.out}; keep a copy of master_key: without it nothing that was sealed can be read")
 
 
@@ -60,8 +65,9 @@ def prepare(folder: Path, *, cluster: bool) -> None:
     for name in SERVICES:
         own = folder / "users" / name
         for each in (own.parent, own):
-            each.mkdir(exist_ok=True)
-            each.chmod(0o755)  # entered by containers alone: the folder above is closed
+            if not each.exists():
+                each.mkdir()
+                each.chmod(0o755)  # entered by containers alone: the folder above is closed
         password = _kept(own / "password", secrets.token_urlsafe(32))
         addresses(own, f"{USER}-{name}", password, password, looks=name in LOOKING)
     _kept(folder / "definitions.json", _definitions(amqp))

@@ -78,7 +78,7 @@ class Performer:
     ) -> Answer | PhaseEnd:
         match place_of(entry["instruction"]["name"]):
             case Place.ROBOT:
-                return await self._robot(entry, signals, asked_s)
+                return await self._robot(entry, signals, asked_s, again=again)
             case Place.WAIT:
                 return await self._wait(entry, signals)
             case Place.SERVER:
@@ -86,7 +86,9 @@ class Performer:
 
     # robots
 
-    async def _robot(self, entry: Mapping[str, Any], signals: Signals, asked_s: float | None) -> Answer | PhaseEnd:
+    async def _robot(
+        self, entry: Mapping[str, Any], signals: Signals, asked_s: float | None, *, again: bool
+    ) -> Answer | PhaseEnd:
         if self._journal.run.get("worker") is None:
             return await self._note(failed(entry["seq"], "NOT_ALLOWED", "this scenario has no robot", local=True))
         try:
@@ -95,10 +97,8 @@ class Performer:
             planned = self._plan(entry, clear)
             clear = paced(clear, planned)
             message = await self._sealing.sealed(clear) if opened.sealed else clear
-        except BadCall as error:
-            return await self._note(failed(entry["seq"], "NOT_FOUND", str(error), local=True))
-        except Unsealable as error:
-            return await self._note(failed(entry["seq"], "NOT_ALLOWED", str(error), local=True))
+        except (BadCall, Unsealable) as error:
+            return await self._note(_unsendable(entry, error, again=again))
         sealed_times = 1
         if asked_s is not None:
             PARTS.labels("server").observe(monotonic_s() - asked_s)
@@ -216,6 +216,14 @@ class Performer:
     async def _note(self, answer: Answer) -> Answer:
         await self._journal.note_reply(answer)
         return answer
+
+
+def _unsendable(entry: Mapping[str, Any], error: BadCall | Unsealable, *, again: bool) -> Answer:
+    """The answer to an instruction that can't be sent; an act that an earlier try may have sent is in doubt."""
+    if again and entry["instruction"]["effect"] == "act":
+        return in_doubt(entry["seq"], f"it may have been sent before, and can't be sent again: {error}")
+    code = "NOT_ALLOWED" if isinstance(error, Unsealable) else "NOT_FOUND"
+    return failed(entry["seq"], code, str(error), local=True)
 
 
 def stopped_end(

@@ -2,7 +2,7 @@
 
 Called by: console (every action of a person), scheduler (authorisations, doubts), delivery (replays). Survives a
 crash: every entry is one majority write, made after the act it tells of; an act whose entry is missing shows in the
-document's own history.
+document's own history. The end of an erasure, which leaves no such history, is told just before it is written.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ async def audit(
     target: str,
     account: str | None = None,
     details: Mapping[str, Any] | None = None,
+    id: str | None = None,
 ) -> None:
     """Note that `by` did `action` (such as worker.authorise) to `target`; details never hold secrets.
 
+    id: of the entry, the same at every try, where an act may be told before it is done and must be told once.
     Raises: TemporaryError.
     """
     await insert_once(
         mongo["audit"],
         {
-            "_id": new_id("audit_"),
+            "_id": id or new_id("audit_"),
             "schema_version": 1,
             "at": now(),
             "by": by,

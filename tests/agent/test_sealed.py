@@ -86,6 +86,22 @@ def test_what_it_cannot_open_is_not_done_and_can_be_sent_again(robot: Bench) -> 
     assert code(robot.answer(sealed_to(old, secrets.token_urlsafe(32)))) == "STALE_EPOCH"
 
 
+def test_what_was_done_is_answered_also_when_it_can_be_opened_no_more(robot: Bench) -> None:
+    """SEALED would say that it was not done."""
+    assert robot.seal_key is not None
+    act = robot.instruction(1, "files.append", path="log.txt", text=SECRET)
+    assert robot.answer(sealed_to(act, robot.seal_key)).outcome is ReplyOutcome.DONE
+    again = robot.answer(sealed_to(act, KEY))
+    assert (again.outcome, again.repeated) == (ReplyOutcome.DONE, True)
+    slow = robot.instruction(2, "process.run", program="python", arguments=["import time; time.sleep(2)"])
+    robot.send(sealed_to(slow, robot.seal_key))
+    assert code(robot.answer(sealed_to(slow, KEY))) == "BUSY"
+    robot.until(lambda: robot.replies[-1].seq == 2 and robot.replies[-1].outcome is ReplyOutcome.DONE, "its end")
+    robot.end_run("run_1", 1)
+    robot.until(lambda: not (robot.home / "runs" / "run_1").exists(), "the folder to go")
+    assert code(robot.answer(sealed_to(act, KEY))) == "RUN_ENDED"
+
+
 def test_a_server_that_gives_no_key_is_told_so(bench: Bench) -> None:
     bench.seal_key = None
     bench.enrolment.answers = [(200, bench.access())]

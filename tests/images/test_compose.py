@@ -112,6 +112,7 @@ def test_only_what_sets_up_gets_an_administrators_address(name: str) -> None:
             assert spec["environment"]["REGENTE_MONGO_URL_FILE"] == "/run/user/mongo_url"
         elif service in ("users", "setup"):
             assert spec["environment"]["REGENTE_MONGO_URL_FILE"] == "/run/secrets/mongo_url"
+            assert "8000" in spec["environment"]["REGENTE_CONSOLE_URL"], "it stands in admin.json"
     assert "users" not in read(name)["services"]["users"]["depends_on"]
 
 

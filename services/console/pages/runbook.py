@@ -5,6 +5,7 @@ Called by: pages/__init__.py. The messages of alerts link here, unless the setti
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from nicegui import ui
@@ -34,4 +35,10 @@ async def build(visit: Visit) -> None:
         return
     text = (FOLDER / f"{kind}.md").read_text(encoding="utf-8")
     with card(rule_names(visit).get(kind, kind)):
-        ui.markdown(text.partition("\n")[2]).classes("runbook")
+        ui.markdown(linked(text.partition("\n")[2])).classes("runbook")
+
+
+def linked(text: str) -> str:
+    """A page whose links lead to the console's pages; what is only in the documentation stays as words."""
+    known = re.sub(r"\]\(([a-z_]+)\.md\)", lambda found: f"]({RUNBOOK_PAGE.replace('{kind}', found[1])})", text)
+    return re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", known)

@@ -88,13 +88,15 @@ class Erasing:
         left = counts["unfinished"] + counts["on_hold"]
         if not erasure["dry_run"] and left:
             end["state"] = "incomplete"
+        if not erasure["dry_run"]:  # before the end, after which nobody comes back to it
+            await audit(
+                self._mongo, by=str(erasure["by"]), action="erasure.ended", target=id, account=account, details=counts,
+                id=f"audit_{id.removeprefix('erasure_')}",
+            )  # fmt: skip
         done = await guarded_update(
             self._mongo["erasures"], id, {"state": "running"}, {"$set": end, "$unset": {"criteria": ""}}, op=f"end/{id}"
         )
         if done.applied and not erasure["dry_run"]:
-            await audit(
-                self._mongo, by=str(erasure["by"]), action="erasure.ended", target=id, account=account, details=counts
-            )
             log.info("erasure ended", erasure=id, account=account, **counts)
 
     async def _erase_all(self, erasure: Mapping[str, Any], query: Mapping[str, Any], side: str) -> None:

@@ -312,6 +312,8 @@ async def test_dying_at_any_write_of_an_erasure_it_is_done_in_the_end_and_only_f
         assert stored is not None
         assert (stored["state"], stored["counts"]["tasks"]) == ("done", 3), f"write {n}"
         assert "criteria" not in stored
+        told = {"target": erasure, "action": "erasure.ended"}
+        assert await mongo["audit"].count_documents(told) == 1, f"told once, write {n}"
         other = f"{account}_3"
         for name, key in (("tasks", "_id"), ("deliveries", "task"), ("results", "task")):
             for side in ("", "archive_"):

@@ -90,3 +90,31 @@ async def test_unless_people_allow_it(world: World) -> None:
     run = await world.open(1, worker=robot.worker)
     await world.ended(run)
     assert [one.args["text"] for one in robot.asked] == ["seen by all", SECRET]
+
+
+async def test_an_act_that_was_sent_and_can_be_sent_no_more_is_in_doubt(world: World) -> None:
+    """The executor dies after it sent the secret; then its robot's agent is one that opens nothing."""
+    robot = await ready(world)
+    robot.table["browser.fill"] = _second_is_silent(robot)
+    run = await world.open(1, worker=robot.worker)
+
+    async def typed() -> bool:
+        return len(robot.done) == 2
+
+    await until(typed)
+    await world.mongo["workers"].update_one({"_id": robot.worker}, {"$set": {"opens_sealed": False}})
+    await world.leave(world.executors[0])
+    robot.silent = False
+    await world.executor("executor-2")
+    await world.ended(run)
+    (task,) = await world.tasks(run)
+    assert (task["state"], (task["hold"] or {}).get("reason")) == ("held", "in_doubt"), task["error"]
+
+
+def _second_is_silent(robot: FakeRobot) -> Any:
+    """From the second instruction on the robot does what it is asked, and its answers are lost."""
+
+    def answer(_: Any) -> None:
+        robot.silent = len(robot.done) >= 1
+
+    return answer

@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from cli.main import app
+from services.console.pages.runbook import linked
 from shared.domain.alert_rules import DEFAULTS, RuleKind
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,6 +37,12 @@ def test_pages_and_kinds_are_the_same() -> None:
     assert {path.stem for path in PAGES.glob("*.md")} == {kind.value for kind in RuleKind}
     assert {rule.kind for rule in DEFAULTS} == set(RuleKind)
     assert {path.name for path in CONSOLES.iterdir()} == {path.name for path in PAGES.iterdir()}, "the console has them"
+
+
+@pytest.mark.parametrize("kind", RuleKind, ids=str)
+def test_links_of_the_consoles_pages_lead_somewhere(kind: RuleKind) -> None:
+    links = re.findall(r"\]\(([^)]*)\)", linked((PAGES / f"{kind}.md").read_text(encoding="utf-8")))
+    assert {link for link in links if not link.startswith("https://")} <= {f"/runbooks/{each}" for each in RuleKind}
 
 
 @pytest.mark.parametrize("kind", RuleKind, ids=str)

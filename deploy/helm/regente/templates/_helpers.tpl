@@ -14,6 +14,9 @@ app.kubernetes.io/component: {{ .name }}
 
 {{- /* The Secret with this pod's addresses of broker and database, where it is another one than that of the master key. */ -}}
 {{- define "regente.addresses" -}}
+{{- if and .Values.userSecretPrefix (not .Values.adminSecretName) -}}
+{{- fail "userSecretPrefix needs adminSecretName: a Secret with amqp_url, amqp_admin_url and mongo_url of the administrators, which secretName no longer has" -}}
+{{- end -}}
 {{- if hasKey .Values.services .name -}}
 {{- with .Values.userSecretPrefix }}{{ printf "%s-%s" . $.name }}{{ end -}}
 {{- else -}}
